@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The allocator's feature flags, with the defaults of Kubernetes 1.37.
+
+Every flag changes at least one decision of the engine.
+
+Source: feature gates DRAAdminAccess, DRAPrioritizedList, DRAPartitionableDevices,
+DRADeviceTaints, DRADeviceBindingConditions with DRAResourceClaimDeviceStatus,
+DRAConsumableCapacity, DRAFractionalCapacityRange, DRAListTypeAttributes,
+DRAOptionalNodeOperations, DRADerivedAttributes, DRADeviceCompatibilityGroups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which allocator features are on."""
+
+    admin_access: bool = True
+    prioritized_list: bool = True
+    partitionable_devices: bool = True
+    device_taints: bool = True
+    device_binding_and_status: bool = True
+    consumable_capacity: bool = True
+    fractional_capacity_range: bool = True
+    list_type_attributes: bool = False
+    optional_node_operations: bool = False
+    derived_attributes: bool = False
+    compatibility_groups: bool = False

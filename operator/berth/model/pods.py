@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What allocation and placement read of a pod.
+
+Decides nothing beyond resolving a pod's claim references to claim names.
+
+Source: core/v1 Pod; KEP-4381 for claim references, KEP-3521 for scheduling gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
+
+from berth.model.nodes import NodeSelector
+
+SCHEDULING_GATE = "berth.dev/dra"
+"""The scheduling gate that holds a pod until Berth has allocated its claims."""
+
+
+class PodKey(NamedTuple):
+    """Namespace and name of a pod; text form ``namespace/name``."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PodClaimReference:
+    """One entry of ``spec.resourceClaims``: exactly one of claim and template is set."""
+
+    name: str
+    claim_name: str | None = None
+    template_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodToleration:
+    """A toleration of node taints, spelled as the API spells it."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """A host port that a pod occupies; ``ip`` is ``0.0.0.0`` where the pod names none."""
+
+    protocol: str
+    port: int
+    ip: str = "0.0.0.0"  # noqa: S104 - the API's wildcard, not an address to listen on
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod.
+
+    ``requests`` is what the pod asks of its node, summed as kube-scheduler sums it (containers,
+    init containers and sidecars, overhead, pod-level resources): ``cpu`` in milli-units, every
+    other resource in whole units. ``claim_names`` maps the entries of
+    ``status.resourceClaimStatuses``; a value of ``None`` says that no claim is needed.
+    ``unmodelled`` names scheduling features that Berth does not weigh (pod affinity, topology
+    spread, volumes), in a fixed order.
+    """
+
+    namespace: str
+    name: str
+    uid: str = ""
+    resource_version: str = ""
+    created: str = ""
+    priority: int = 0
+    phase: str = "Pending"
+    node_name: str = ""
+    deleting: bool = False
+    scheduler_name: str = "default-scheduler"
+    gates: tuple[str, ...] = ()
+    claims: tuple[PodClaimReference, ...] = ()
+    claim_names: Mapping[str, str | None] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    node_selector: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    required_affinity: NodeSelector | None = None
+    tolerations: tuple[PodToleration, ...] = ()
+    requests: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    host_ports: tuple[HostPort, ...] = ()
+    unmodelled: tuple[str, ...] = ()
+    unschedulable_message: str = ""
+    owner_kind: str = ""
+    pod_group: str = ""
+
+    @property
+    def key(self) -> PodKey:
+        """Namespace and name."""
+        return PodKey(self.namespace, self.name)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the pod has finished."""
+        return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def is_gated(self) -> bool:
+        """Tell whether Berth's own gate is on the pod."""
+        return SCHEDULING_GATE in self.gates
+
+    def resolved_claims(self) -> tuple[tuple[PodClaimReference, str | None], ...]:
+        """Return each reference with the name of its claim, ``None`` while there is none yet.
+
+        References for which the pod's status says that no claim is needed are left out.
+        """
+        resolved: list[tuple[PodClaimReference, str | None]] = []
+        for reference in self.claims:
+            if reference.claim_name is not None:
+                resolved.append((reference, reference.claim_name))
+            elif reference.name not in self.claim_names:
+                resolved.append((reference, None))
+            elif (name := self.claim_names[reference.name]) is not None:
+                resolved.append((reference, name))
+        return tuple(resolved)
