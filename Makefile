@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make` alone lists the targets. Needed beforehand: git, make, bash and Python 3.11 or newer.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The Python that the virtual environment is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Changes when the lock or the package metadata does: then everything is installed again.
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# More arguments for pytest, as in `make test-unit ARGS="-k taint -x"`.
+ARGS ?=
+# `make run ONCE=1` ends by itself and says by its exit code whether everything ran as expected.
+ONCE ?=
+# Pinned, so that the lock does not change with the tool that writes it.
+UV_VERSION := 0.13.9
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(INSTALLED) ## Make .venv with the locked dependencies and berth itself
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "setup: Python 3.11 or newer is needed: \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)"; \
+	  echo; echo "hint: name another one: make setup PYTHON=python3.12"; exit 1; } >&2
+	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv $(VENV) || { \
+	  echo "setup: \`$(PYTHON)\` cannot make virtual environments"; \
+	  echo; echo "hint: on Debian and Ubuntu install the package \`python3-venv\`"; exit 1; } >&2
+	@echo "setup: installing the locked dependencies into $(VENV)"
+	@$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: run
+run: setup ## Berth at work on a local cluster, or on that of KUBECONFIG; ONCE=1 ends by itself
+	$(BIN)/berth demo $(if $(ONCE),--once)
+
+.PHONY: clean
+clean: ## Stop the local clusters; remove .venv and all caches
+	@[[ ! -x $(BIN)/berth ]] || $(BIN)/berth local down --all
+	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+##@ Check
+
+.PHONY: fmt
+fmt: setup ## Format the code and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lint
+lint: setup ## Format, lint rules and YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	git ls-files '*.yaml' '*.yml' | grep -v '^charts/.*/templates/' | xargs $(BIN)/yamllint --strict
+
+.PHONY: types
+types: setup ## mypy, strict, over the code and the tests
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: setup ## The import contracts of pyproject.toml
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: chart
+chart: setup ## Lint and render the chart with the Helm that tools/helm pins
+	$(BIN)/pytest -n0 tests/integration -k chart $(ARGS)
+
+.PHONY: ci
+ci: lint types layers test ## All of these and every test, in this order
+
+##@ Test
+
+.PHONY: test
+test: setup ## Every test, those on the real control plane last
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## All but integration, on two processes
+	$(BIN)/pytest -n 2 --ignore=tests/integration $(ARGS)
+
+.PHONY: test-integration
+test-integration: setup ## Berth on a real control plane, or on that of KUBECONFIG
+	$(BIN)/pytest tests/integration $(ARGS)
+
+.PHONY: conformance
+conformance: setup ## Recorded answers of cel-go and of the upstream allocator
+	$(BIN)/pytest tests/conformance $(ARGS)
+
+.PHONY: golden
+golden: setup ## Write the golden files anew and show what changed; read it as prose
+	BERTH_GOLDEN=write $(BIN)/pytest -n0 --ignore=tests/integration -k golden $(ARGS)
+	git --no-pager diff --stat -- tests/golden
+
+##@ Maintain
+
+.PHONY: lock
+lock: setup ## Write requirements/*.txt anew from pyproject.toml
+	$(PYTHON) -m venv .run/lock
+	.run/lock/bin/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+	.run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url pyproject.toml -o requirements/runtime.txt
+	.run/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-emit-index-url pyproject.toml --group dev -o requirements/dev.txt
