@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns a checked expression into closures; what a rule of CEL says is in the closure of its node.
+
+A closure takes the device and the frame, a list of the local values (``None`` without locals), and
+returns a value or raises ``CelRuntimeError``. Nothing is interpreted at run time and nothing is
+shared between evaluations, so a compiled expression may be used by many threads.
+
+Source: cel-go ``interpreter``; constants are folded where cel-go folds them, since that decides
+whether a mistake shows when compiling or when evaluating.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from berth.cel import closures as c
+from berth.cel import closures_access as access
+from berth.cel import closures_fold as fold
+from berth.cel.check import Checked
+from berth.cel.library_regex import REGEX_FUNCTIONS, compile_pattern
+from berth.cel.syntax import (
+    Bind,
+    Call,
+    Conditional,
+    Fold,
+    Has,
+    Index,
+    ListLiteral,
+    Literal,
+    Logic,
+    MapLiteral,
+    Name,
+    Node,
+    OptMap,
+    Select,
+)
+from berth.cel.values import CelType
+from berth.errors import CelRuntimeError, InvalidSelectorError
+
+Closure: TypeAlias = Callable[[Any, Any], Any]
+
+_CONVERSIONS = frozenset("bool bytes double duration dyn int string timestamp type uint".split())
+
+
+class Compiler:
+    """Compiles one expression; ``slots`` is the size of the frame that it needs."""
+
+    def __init__(self, checked: Checked) -> None:
+        self.checked = checked
+        self.slots = 1
+        self.constants: dict[Node, Any] = {}
+        self.known: dict[Node, Any] = {}
+        self.scope: dict[str, tuple[int, bool]] = {}
+
+    def visit(self, node: Node) -> Closure:
+        """Return the closure of ``node``.
+
+        Raises:
+            InvalidSelectorError: If a constant part cannot be evaluated.
+        """
+        match node:
+            case Literal():
+                return self._constant(node, node.value)
+            case Name():
+                return self._name(node)
+            case Select():
+                return self._select(node)
+            case Has():
+                return access.has(self.visit(node.operand), node.field, node.span)
+            case Index():
+                return self._index(node)
+            case Call():
+                return self._call(node)
+            case Logic():
+                terms = [self.visit(term) for term in node.terms]
+                return c.logic(terms, node.conjunction, node.span)
+            case Conditional():
+                parts = [self.visit(part) for part in (node.test, node.then, node.otherwise)]
+                return c.conditional(*parts, node.span)
+            case ListLiteral():
+                return self._list(node)
+            case MapLiteral():
+                return self._map(node)
+            case Fold():
+                return self._fold(node)
+            case Bind():
+                value = self.visit(node.value)
+                slot = self._slot()
+                return c.bind(slot, value, self._within({node.name: (slot, True)}, node.body))
+            case OptMap():
+                target = self.visit(node.target)
+                slot = self._slot()
+                body = self._within({node.name: (slot, False)}, node.body)
+                return c.opt_map(target, slot, body, node.flat, node.span)
+
+    def _constant(self, node: Node, value: Any) -> Closure:
+        self.constants[node] = value
+        return c.constant(value)
+
+    def _slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def _within(self, names: dict[str, tuple[int, bool]], node: Node) -> Closure:
+        outer, self.scope = self.scope, {**self.scope, **names}
+        closure = self.visit(node)
+        self.scope = outer
+        return closure
+
+    def _name(self, node: Name) -> Closure:
+        if node.name in self.scope:
+            slot, lazy = self.scope[node.name]
+            return c.lazy_local(slot) if lazy else c.local(slot)
+        if node.name == "device":
+            return access.whole_device
+        return self._constant(node, CelType(self.checked.types[node].params[0].name))
+
+    def _is_device(self, node: Node) -> bool:
+        return isinstance(node, Name) and node.name == "device" and "device" not in self.scope
+
+    def _field(self, node: Node) -> str:
+        """Return the field of ``device`` that ``node`` selects, or an empty text."""
+        plain = isinstance(node, Select) and not node.optional and self._is_device(node.operand)
+        return node.field if plain and isinstance(node, Select) else ""
+
+    def _domain(self, node: Node) -> tuple[str, str] | None:
+        """Return which map of ``device`` and which constant domain of it ``node`` reads."""
+        if isinstance(node, Index) and not node.optional and isinstance(node.key, Literal):
+            field, domain = self._field(node.operand), node.key.value
+        elif isinstance(node, Select) and not node.optional:
+            field, domain = self._field(node.operand), node.field
+        else:
+            return None
+        if field in ("attributes", "capacity") and type(domain) is str:
+            return field, domain
+        return None
+
+    def _select(self, node: Select) -> Closure:
+        if node.optional:
+            return access.optional_select(self.visit(node.operand), node.field)
+        field = self._field(node)
+        if field:
+            return access.DEVICE_FIELDS[field]
+        domain = self._domain(node.operand)
+        if domain is not None:
+            return access.published(*domain, node.field, node.span)
+        return access.select(self.visit(node.operand), node.field, node.span)
+
+    def _index(self, node: Index) -> Closure:
+        domain = self._domain(node.operand)
+        if domain is not None and not node.optional and isinstance(node.key, Literal):
+            key = node.key.value
+            if type(key) is str:
+                return access.published(*domain, key, node.span)
+        domain = self._domain(node)
+        if domain is not None:
+            return access.whole_domain(*domain)
+        operand, key_closure = self.visit(node.operand), self.visit(node.key)
+        return access.index(operand, key_closure, node.optional, node.span)
+
+    def _call(self, node: Call) -> Closure:
+        parts: tuple[Node, ...] = node.args
+        if node.target is not None and node not in self.checked.globals:
+            parts = (node.target, *node.args)
+        compiled = [self.visit(part) for part in parts]
+        constant = [part in self.constants for part in parts]
+        if node.function in REGEX_FUNCTIONS and len(parts) > 1 and constant[1]:
+            self._check_pattern(parts[1])
+        candidates = self.checked.overloads[node]
+        if node.function in ("or", "orValue"):
+            return c.fallback(compiled[0], compiled[1], node.function == "or", node.span)
+        if node.function in ("_==_", "_!=_"):
+            negated = node.function == "_!=_"
+            if constant[1]:
+                return c.equals_constant(compiled[0], self.constants[parts[1]], negated, node.span)
+            return c.equals(compiled[0], compiled[1], negated, node.span)
+        if node.function == "@in":
+            members = self.constants.get(parts[1]) if constant[1] else None
+            closure = c.member_of_constant(compiled[0], members, node.span)
+            if closure is not None:
+                return closure
+        closure = c.call(node.function, candidates, compiled, node.span)
+        if len(parts) == 1 and constant[0] and node.function in _CONVERSIONS:
+            return self._folded(node, closure)
+        if all(part in self.constants or part in self.known for part in parts):
+            return self._precomputed(node, closure)
+        return closure
+
+    def _precomputed(self, node: Node, closure: Closure) -> Closure:
+        """Evaluate a call of known values once; unlike a constant, its error waits."""
+        try:
+            value = closure(None, None)
+        except CelRuntimeError:
+            return closure
+        self.known[node] = value
+        return c.constant(value)
+
+    def _folded(self, node: Node, closure: Closure) -> Closure:
+        try:
+            return self._constant(node, closure(None, None))
+        except CelRuntimeError as error:
+            raise InvalidSelectorError(self.checked.text, error.detail, node.span) from None
+
+    def _check_pattern(self, node: Node) -> None:
+        pattern = self.constants[node]
+        if type(pattern) is not str:
+            return
+        try:
+            compile_pattern(pattern)
+        except CelRuntimeError as error:
+            raise InvalidSelectorError(self.checked.text, error.detail, node.span) from None
+
+    def _list(self, node: ListLiteral) -> Closure:
+        items = [self.visit(item) for item in node.items]
+        if not node.optional and all(item in self.constants for item in node.items):
+            return self._constant(node, tuple(self.constants[item] for item in node.items))
+        return c.list_of(items, node.optional, node.span)
+
+    def _map(self, node: MapLiteral) -> Closure:
+        keys = [self.visit(key) for key in node.keys]
+        values = [self.visit(value) for value in node.values]
+        closure = c.map_of(keys, values, node.optional, node.span)
+        constant = all(part in self.constants for part in (*node.keys, *node.values))
+        return self._folded(node, closure) if constant and not node.optional else closure
+
+    def _fold(self, node: Fold) -> Closure:
+        source = self.visit(node.source)
+        slots = tuple(self._slot() for _ in node.variables)
+        names = {name: (slot, False) for name, slot in zip(node.variables, slots, strict=True)}
+        parts = [self._within(names, part) for part in node.parts]
+        return fold.fold(
+            node.macro, source, slots, parts, self.checked.overloads.get(node, ()), node.span
+        )

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Equality, membership and ordering of CEL values, with upstream's peculiarities.
+
+Types that differ are unequal, numbers compare across their types, and values of the Kubernetes
+libraries fail when they stand on the left of something else.
+
+Source: cel-go ``common/types``; ``Equal`` of the types in ``k8s.io/apiserver/pkg/cel``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from berth.cel.values import EMPTY, DomainMap, Optional, Uint
+from berth.errors import CelRuntimeError
+
+_SIMPLE = frozenset((bool, int, Uint, float, str, bytes))
+_NUMBERS = frozenset((int, Uint, float))
+_MAPS = frozenset((dict, DomainMap))
+
+
+class Opaque:
+    """Base of the values of Kubernetes libraries: equality with any other type is an error."""
+
+    __slots__ = ()
+
+    def same(self, other: Any) -> bool:
+        """Tell whether ``other``, which has the same class, is equal."""
+        raise NotImplementedError
+
+    def accepts(self, other: Any) -> bool:
+        """Tell whether ``other`` can be compared when this value stands on the left."""
+        return type(other) is type(self)
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Tell whether two values are equal, as ``==`` does.
+
+    Raises:
+        CelRuntimeError: If the type of ``left`` knows no comparison with that of ``right``.
+    """
+    kind, other = type(left), type(right)
+    if kind is other and kind in _SIMPLE:
+        return bool(left == right)
+    if left is None or right is None:
+        return left is right
+    if kind in _NUMBERS:
+        return other in _NUMBERS and _equal_numbers(left, right)
+    if kind is tuple:
+        return other is tuple and _equal_lists(left, right)
+    if kind in _MAPS:
+        return other in _MAPS and _equal_maps(left, right)
+    if kind is Optional:
+        return other is Optional and _equal_optionals(left, right)
+    if isinstance(left, Opaque):
+        if not left.accepts(right):
+            raise CelRuntimeError("no such overload: `==`")
+        return left.same(right)
+    return kind is other and bool(left == right)
+
+
+def surely_equal(left: Any, right: Any) -> bool:
+    """Tell whether ``equal`` gives true; an error counts as no."""
+    try:
+        return equal(left, right)
+    except CelRuntimeError:
+        return False
+
+
+def contains(items: tuple[Any, ...], value: Any) -> bool:
+    """Tell whether ``value`` is in ``items``; comparisons that fail count as unequal."""
+    if type(value) is str:
+        # Only a string equals a string, and Python compares those the same way.
+        return value in items
+    return any(surely_equal(value, item) for item in items)
+
+
+def find_key(mapping: dict[Any, Any], key: Any) -> tuple[bool, Any]:
+    """Look up ``key`` as indexing does; numbers that are equal are one key."""
+    kind = type(key)
+    if kind is str:
+        if type(mapping) is DomainMap:
+            return True, mapping[key]
+        return (True, mapping[key]) if key in mapping else (False, None)
+    if type(mapping) is DomainMap:
+        return True, EMPTY
+    if kind is bool or kind in _NUMBERS:
+        for candidate, value in mapping.items():
+            if (type(candidate) is bool) is (kind is bool) and candidate == key:
+                return True, value
+    return False, None
+
+
+def put_key(mapping: dict[Any, Any], key: Any, value: Any) -> None:
+    """Add an entry to a map that is being built; bool keys and number keys stay apart.
+
+    Raises:
+        CelRuntimeError: If a value of this type cannot be a key.
+    """
+    if type(key) not in (str, bool, int, Uint):
+        raise CelRuntimeError("unsupported key type")
+    if key in mapping and type(key) is not str:
+        present = next(k for k in mapping if k == key)
+        if type(present) is not type(key):
+            raise CelRuntimeError("a map with keys of different types that are equal to each other")
+    mapping[key] = value
+
+
+def _equal_numbers(left: Any, right: Any) -> bool:
+    if type(left) is float or type(right) is float:
+        # cel-go converts to double first, so large integers lose their last digits.
+        return float(left) == float(right)
+    return int(left) == int(right)
+
+
+def _equal_lists(left: tuple[Any, ...], right: tuple[Any, ...]) -> bool:
+    if len(left) != len(right):
+        return False
+    return not any(_surely_unequal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def _equal_maps(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
+    if len(left) != len(right):
+        return False
+    for key, value in left.items():
+        found, other = find_key(right, key)
+        if not found or _surely_unequal(value, other):
+            return False
+    return True
+
+
+def _equal_optionals(left: Optional, right: Optional) -> bool:
+    if left.present is not right.present:
+        return False
+    return not left.present or equal(left.value, right.value)
+
+
+def _surely_unequal(left: Any, right: Any) -> bool:
+    """Tell whether a comparison is false; inside containers upstream ignores errors."""
+    try:
+        return not equal(left, right)
+    except CelRuntimeError:
+        return False

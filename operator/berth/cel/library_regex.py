@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regular expressions in the dialect of Go: ``matches``, ``find``, ``findAll``.
+
+Source: RE2 syntax; CEL ``matches``; ``k8s.io/apiserver/pkg/cel/library/regex.go``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import re2
+
+from berth.cel.overloads import Overload, function, member
+from berth.cel.types import BOOL, INT, STRING, list_of
+from berth.errors import CelRuntimeError
+
+REGEX_FUNCTIONS = frozenset(("matches", "find", "findAll"))
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    # RE2 writes its complaints to standard error unless it is told not to.
+    options.log_errors = False
+    options.max_mem = 8 << 20
+    return options
+
+
+@functools.lru_cache(maxsize=512)
+def compile_pattern(pattern: str) -> Any:
+    """Return the compiled pattern.
+
+    Raises:
+        CelRuntimeError: If RE2 does not accept the pattern.
+    """
+    try:
+        return re2.compile(pattern, _options())
+    except re2.error as error:
+        text = error.args[0] if error.args else ""
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
+        raise CelRuntimeError(f"error parsing regexp: {text}") from None
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return compile_pattern(pattern).search(text) is not None
+
+
+def _find(text: str, pattern: str) -> str:
+    match = compile_pattern(pattern).search(text)
+    return "" if match is None else str(match.group())
+
+
+def _find_all(text: str, pattern: str, limit: int = -1) -> tuple[str, ...]:
+    """Return the matches as Go finds them: an empty one that abuts the last is left out."""
+    compiled = compile_pattern(pattern)
+    found: list[str] = []
+    position, last_end = 0, -1
+    while position <= len(text) and len(found) != limit:
+        match = compiled.search(text, position)
+        if match is None:
+            break
+        start, end = match.span()
+        accept = True
+        if end == start == last_end:
+            accept = False
+        position = end if end > start else end + 1
+        if end == position and end == start:
+            position += 1
+        last_end = end
+        if accept:
+            found.append(text[start:end])
+    return tuple(found)
+
+
+OVERLOADS: tuple[Overload, ...] = (
+    function("matches", (STRING, STRING), BOOL, _matches),
+    member("matches", (STRING, STRING), BOOL, _matches),
+    member("find", (STRING, STRING), STRING, _find),
+    member("findAll", (STRING, STRING), list_of(STRING), _find_all),
+    member("findAll", (STRING, STRING, INT), list_of(STRING), _find_all),
+)

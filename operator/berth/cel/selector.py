@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled expressions and their cache: what the rest of Berth uses of this package.
+
+Source: ``k8s.io/dynamic-resource-allocation/cel`` (stored-expression environment).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from berth.cel.analyse import Projection, analyse
+from berth.cel.check import Checked, check
+from berth.cel.compile import Closure, Compiler
+from berth.cel.device import CelDevice
+from berth.cel.parse import parse
+from berth.cel.types import BOOL, is_dyn
+from berth.cel.values import CelAbort
+from berth.errors import CelRuntimeError, InvalidSelectorError
+
+_CACHED = 512
+
+
+class Program:
+    """A compiled expression of any result type; immutable."""
+
+    __slots__ = ("_closure", "_slots", "checked", "expression", "projection")
+
+    def __init__(self, expression: str, checked: Checked, closure: Closure, slots: int) -> None:
+        self.expression = expression
+        self.checked = checked
+        self.projection: Projection = analyse(checked.root)
+        self._closure = closure
+        self._slots = slots
+
+    def evaluate(self, device: CelDevice) -> Any:
+        """Return the value of the expression on ``device``.
+
+        Raises:
+            CelRuntimeError: If the evaluation fails.
+        """
+        if device.problem:
+            raise CelRuntimeError(device.problem)
+        frame = [0] * self._slots if self._slots > 1 else None
+        try:
+            return self._closure(device, frame)
+        except RecursionError:
+            raise CelAbort("the expression is nested too deeply") from None
+
+
+class Selector(Program):
+    """A compiled expression whose value is a bool."""
+
+    __slots__ = ()
+
+    def matches(self, device: CelDevice) -> bool:
+        """Tell whether the selector selects ``device``.
+
+        Raises:
+            CelRuntimeError: If the evaluation fails, or its result is no bool.
+        """
+        if device.problem:
+            raise CelRuntimeError(device.problem)
+        try:
+            value = self._closure(device, [0] * self._slots if self._slots > 1 else None)
+        except RecursionError:
+            raise CelAbort("the expression is nested too deeply") from None
+        if value is True or value is False:
+            return value
+        raise CelRuntimeError("the result of the expression is no bool")
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def compile_selector(expression: str) -> Selector:
+    """Compile an expression that must give a bool; cached by its text.
+
+    Raises:
+        InvalidSelectorError: If it does not compile, or uses what Berth does not support.
+    """
+    checked, closure, slots = _compiled(expression)
+    kind = checked.types[checked.root]
+    if kind != BOOL and not is_dyn(kind):
+        raise InvalidSelectorError(
+            expression, f"the result must be a bool but is of type `{kind}`", checked.root.span
+        )
+    return Selector(expression, checked, closure, slots)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def compile_program(expression: str) -> Program:
+    """Compile an expression of any result type; cached by its text.
+
+    Raises:
+        InvalidSelectorError: If it does not compile, or uses what Berth does not support.
+    """
+    checked, closure, slots = _compiled(expression)
+    return Program(expression, checked, closure, slots)
+
+
+def _compiled(expression: str) -> tuple[Checked, Closure, int]:
+    try:
+        checked = check(expression, parse(expression))
+        compiler = Compiler(checked)
+        closure = compiler.visit(checked.root)
+    except RecursionError:
+        raise InvalidSelectorError(expression, "the expression is nested too deeply") from None
+    return checked, closure, compiler.slots
