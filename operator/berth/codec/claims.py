@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ResourceClaims and ResourceClaimTemplates from API JSON.
+
+Applies the API's defaults, so that files which no API server has seen read the same: mode
+ExactCount, count 1, toleration operator Equal.
+
+Source: ``resource.k8s.io/v1`` ResourceClaim, ResourceClaimTemplate and their defaulting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from berth.codec.fields import (
+    NO_TEXTS,
+    Json,
+    Mistake,
+    child,
+    decode_object,
+    integer,
+    optional_boolean,
+    optional_part,
+    optional_text,
+    part,
+    parts,
+    quantities,
+    required_text,
+    text,
+    text_map,
+    texts,
+    unique_text,
+)
+from berth.codec.metadata import decode_owner
+from berth.codec.results import decode_opaque, decode_toleration, read_allocation
+from berth.model.claims import (
+    EXACT_COUNT,
+    ClaimConfig,
+    ConsumerReference,
+    DerivedAttribute,
+    DeviceClaim,
+    DeviceConstraint,
+    DeviceRequest,
+    ExactRequest,
+    OwnerReference,
+    ResourceClaim,
+    ResourceClaimTemplate,
+)
+from berth.model.results import AllocationResult
+from berth.model.slices import Selector
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def decode_claim(obj: Mapping[str, Any]) -> ResourceClaim:
+    """Return the claim; fields that Berth does not read are ignored.
+
+    Raises:
+        DecodeError: If a field does not have the type that the API gives it.
+    """
+    return decode_object("resourceclaim", obj, _claim)
+
+
+def decode_template(obj: Mapping[str, Any]) -> ResourceClaimTemplate:
+    """Return the template; ``spec_json`` is the decoded JSON itself, so do not change it.
+
+    Raises:
+        DecodeError: As for claims.
+    """
+    return decode_object("resourceclaimtemplate", obj, _template)
+
+
+@dataclass(frozen=True, slots=True)
+class _Metadata:
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    finalizers: tuple[str, ...]
+    annotations: Mapping[str, str]
+    owners: tuple[OwnerReference, ...]
+    deleting: bool
+    created: str
+
+
+def _claim(obj: Json) -> ResourceClaim:
+    metadata = part(obj, "metadata", _metadata)
+    allocation, reserved_for = part(obj, "status", _status)
+    return ResourceClaim(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        spec=part(obj, "spec", _spec),
+        uid=metadata.uid,
+        resource_version=metadata.resource_version,
+        finalizers=metadata.finalizers,
+        annotations=metadata.annotations,
+        owners=metadata.owners,
+        deleting=metadata.deleting,
+        created=metadata.created,
+        allocation=allocation,
+        reserved_for=reserved_for,
+    )
+
+
+def _metadata(obj: Json) -> _Metadata:
+    return _Metadata(
+        namespace=text(obj, "namespace"),
+        name=required_text(obj, "name"),
+        uid=unique_text(obj, "uid"),
+        resource_version=unique_text(obj, "resourceVersion"),
+        finalizers=texts(obj, "finalizers"),
+        annotations=_annotations(obj),
+        owners=parts(obj, "ownerReferences", decode_owner),
+        deleting=obj.get("deletionTimestamp") is not None,
+        created=unique_text(obj, "creationTimestamp"),
+    )
+
+
+def _annotations(obj: Json) -> Mapping[str, str]:
+    if not obj.get("annotations"):
+        return NO_TEXTS
+    annotations = text_map(obj, "annotations")
+    if _LAST_APPLIED not in annotations:
+        return annotations
+    # A second copy of the whole object, which would double what every claim costs in memory.
+    return MappingProxyType({k: v for k, v in annotations.items() if k != _LAST_APPLIED})
+
+
+def _status(obj: Json) -> tuple[AllocationResult | None, tuple[ConsumerReference, ...]]:
+    return (
+        optional_part(obj, "allocation", read_allocation),
+        parts(obj, "reservedFor", _consumer),
+    )
+
+
+def _consumer(obj: Json) -> ConsumerReference:
+    return ConsumerReference(
+        resource=text(obj, "resource"),
+        name=unique_text(obj, "name"),
+        uid=unique_text(obj, "uid"),
+        api_group=text(obj, "apiGroup"),
+    )
+
+
+def _template(obj: Json) -> ResourceClaimTemplate:
+    namespace, name, uid = part(
+        obj,
+        "metadata",
+        lambda m: (text(m, "namespace"), required_text(m, "name"), unique_text(m, "uid")),
+    )
+    spec, spec_json, labels, annotations = part(obj, "spec", _template_spec)
+    return ResourceClaimTemplate(namespace, name, spec, labels, annotations, spec_json, uid)
+
+
+def _template_spec(
+    obj: Json,
+) -> tuple[DeviceClaim, Json, Mapping[str, str], Mapping[str, str]]:
+    labels, annotations = part(
+        obj, "metadata", lambda m: (text_map(m, "labels"), text_map(m, "annotations"))
+    )
+    return part(obj, "spec", _spec), child(obj, "spec"), labels, annotations
+
+
+def _spec(obj: Json) -> DeviceClaim:
+    return part(obj, "devices", _device_claim)
+
+
+def _device_claim(obj: Json) -> DeviceClaim:
+    return DeviceClaim(
+        requests=parts(obj, "requests", _request),
+        constraints=parts(obj, "constraints", _constraint),
+        config=parts(obj, "config", _config),
+    )
+
+
+def _request(obj: Json) -> DeviceRequest:
+    exactly = optional_part(obj, "exactly", _exact)
+    alternatives = parts(obj, "firstAvailable", _exact)
+    if exactly is not None and alternatives:
+        raise Mistake("", "`exactly` and `firstAvailable` are both set; keep one of them")
+    return DeviceRequest(required_text(obj, "name"), exactly, alternatives)
+
+
+def _exact(obj: Json) -> ExactRequest:
+    return ExactRequest(
+        device_class_name=text(obj, "deviceClassName"),
+        name=text(obj, "name"),
+        selectors=parts(obj, "selectors", decode_selector),
+        allocation_mode=text(obj, "allocationMode") or EXACT_COUNT,
+        # To the API's decoder a count of 0 is an unset one, and gets the default.
+        count=integer(obj, "count") or 1,
+        admin_access=optional_boolean(obj, "adminAccess"),
+        tolerations=parts(obj, "tolerations", decode_toleration),
+        capacity_requests=optional_part(
+            obj, "capacity", lambda capacity: quantities(capacity, "requests")
+        ),
+        derived_attributes=parts(obj, "derivedAttributes", _derived),
+    )
+
+
+def decode_selector(obj: Json) -> Selector:
+    """Return one entry of ``selectors``, of a request or a class."""
+    return Selector(optional_part(obj, "cel", lambda cel: text(cel, "expression")))
+
+
+def _derived(obj: Json) -> DerivedAttribute:
+    return DerivedAttribute(text(obj, "name"), text(obj, "expression"))
+
+
+def _constraint(obj: Json) -> DeviceConstraint:
+    return DeviceConstraint(
+        requests=texts(obj, "requests"),
+        match_attribute=optional_text(obj, "matchAttribute"),
+        distinct_attribute=optional_text(obj, "distinctAttribute"),
+    )
+
+
+def _config(obj: Json) -> ClaimConfig:
+    return ClaimConfig(texts(obj, "requests"), optional_part(obj, "opaque", decode_opaque))
