@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One-line messages for what stops a pod before a node is ever looked at.
+
+Decides the wording only. Whether a template is missing or a claim is not ours is decided by the
+caller; why devices do not fit is ``berth.explain.report``.
+
+Every message follows the grammar ``where: what is wrong: detail`` and fits an Event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from berth.errors import BerthError, InvalidSelectorError
+from berth.model.claims import ClaimKey, ResourceClaim
+from berth.model.pods import Pod
+from berth.model.slices import DeviceClass, Selector
+
+MAX_MESSAGE_BYTES = 1024
+"""``NoteLengthLimit`` of events.k8s.io; the API server refuses a longer note."""
+ELLIPSIS = "…"
+
+
+def fit_event(text: str) -> str:
+    """Return ``text`` on one line, cut at the end of a word where an Event could not hold it."""
+    line = " ".join(text.split())
+    data = line.encode()
+    if len(data) <= MAX_MESSAGE_BYTES:
+        return line
+    # Cutting bytes may split a character; the broken rest of it is dropped.
+    kept = data[: MAX_MESSAGE_BYTES - len(ELLIPSIS.encode())].decode(errors="ignore")
+    head, space, _ = kept.rpartition(" ")
+    return (head if space else kept) + ELLIPSIS
+
+
+def template_missing(pod: Pod, reference: str, template: str) -> str:
+    """Say that the template of a claim reference does not exist."""
+    return fit_event(
+        f"pod {pod.key}, claim reference {reference}: "
+        f"ResourceClaimTemplate {pod.namespace}/{template} does not exist"
+    )
+
+
+def claim_missing(pod: Pod, reference: str, claim: str) -> str:
+    """Say that a claim which the pod names itself does not exist."""
+    return fit_event(
+        f"pod {pod.key}, claim reference {reference}: "
+        f"ResourceClaim {pod.namespace}/{claim} does not exist"
+    )
+
+
+def claim_deleting(pod: Pod, claim: ClaimKey) -> str:
+    """Say that a claim is on its way out, and must not get devices any more."""
+    return fit_event(f"pod {pod.key}, claim {claim}: the claim is being deleted")
+
+
+def claim_not_owned(pod: Pod, claim: ClaimKey) -> str:
+    """Say that a claim has the name of the pod's own claim, but was made for somebody else."""
+    return fit_event(
+        f"pod {pod.key}, claim {claim}: the claim was not generated for this pod: "
+        "another object has the name that the pod's claim should have"
+    )
+
+
+def claim_full(pod: Pod, claim: ClaimKey, limit: int) -> str:
+    """Say that a shared claim cannot take one more consumer."""
+    return fit_event(
+        f"pod {pod.key}, claim {claim}: the claim is reserved for {limit} consumers, "
+        "which is the limit"
+    )
+
+
+def not_all_ours(pod: Pod, foreign: Sequence[ClaimKey]) -> str:
+    """Say that only a part of the pod's claims is Berth's, so that none of them is allocated."""
+    noun = "claim" if len(foreign) == 1 else "claims"
+    verb = "is" if len(foreign) == 1 else "are"
+    names = ", ".join(str(key) for key in sorted(foreign))
+    return fit_event(
+        f"pod {pod.key}: {noun} {names} {verb} not covered by any AllocationPolicy "
+        "while the pod's other claims are: Berth allocates all claims of a pod or none"
+    )
+
+
+def allocated_but_unschedulable(pod: Pod, detail: str) -> str:
+    """Say that the claims are allocated, but kube-scheduler does not place the pod."""
+    return fit_event(
+        f"pod {pod.key}: its claims are allocated, but kube-scheduler cannot place it: {detail}"
+    )
+
+
+def bad_input(
+    error: BerthError,
+    claims: Iterable[ResourceClaim] = (),
+    classes: Iterable[DeviceClass] = (),
+) -> str:
+    """Return the line for an exception of the engine.
+
+    Args:
+        error: What the engine raised.
+        claims: The claims of the call, in its order. A selector that does not compile is looked
+            up in them, because the compiler does not know whose expression it was given.
+        classes: The DeviceClasses that the claims name, for the same purpose.
+    """
+    if isinstance(error, InvalidSelectorError):
+        where = selector_place(error.expression, claims, classes)
+        return fit_event(f"{where}: {error}" if where else str(error))
+    return fit_event(str(error))
+
+
+def selector_place(
+    expression: str, claims: Iterable[ResourceClaim], classes: Iterable[DeviceClass]
+) -> str:
+    """Return the first place that holds ``expression``, as the *where* of a message; may be empty.
+
+    The engine evaluates the selectors of a request's class before the request's own.
+    """
+    class_by_name = {each.name: each for each in classes}
+    for claim in claims:
+        for request in claim.spec.requests:
+            for body in request.alternatives:
+                name = f"{request.name}/{body.name}" if body.name else request.name
+                where = f"claim {claim.key}, request {name}"
+                device_class = class_by_name.get(body.device_class_name)
+                if device_class is not None:
+                    index = _index(expression, device_class.selectors)
+                    if index is not None:
+                        return f"{where}, class {device_class.name}, selector #{index}"
+                index = _index(expression, body.selectors)
+                if index is not None:
+                    return f"{where}, selector #{index}"
+    return ""
+
+
+def _index(expression: str, selectors: Sequence[Selector]) -> int | None:
+    return next((i for i, each in enumerate(selectors) if each.cel == expression), None)

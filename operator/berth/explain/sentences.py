@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sentence for every reason: of a device, of a pool, of a node.
+
+Decides the wording and nothing else. The sets of reasons are closed
+(``berth.engine.rejections``, ``berth.model.placement``), and every function here ends in
+``assert_never``, so that a reason without a sentence does not pass the type check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from berth.engine.rejections import (
+    AttributeMissing,
+    ConstraintRefused,
+    FeatureOff,
+    InUse,
+    LimitReached,
+    NodeProblem,
+    PoolIncomplete,
+    PoolInvalid,
+    Rejection,
+    SelectorFalse,
+    Tainted,
+    TakenInThisAttempt,
+)
+from berth.explain.conflict import DeviceGroup, NodeReasonGroup, ProblemGroup
+from berth.explain.words import amount, expression_text, name_list, plural, verb
+from berth.model.placement import (
+    ClaimElsewhere,
+    HostPortTaken,
+    NodeAffinityMismatch,
+    NodeNotReady,
+    NodeReason,
+    NodeSelectorMismatch,
+    NodeTaintNotTolerated,
+    NodeUnschedulable,
+    ResourceShort,
+)
+
+MAX_HOLDERS = 3
+"""So many of the claims that hold devices are named."""
+
+
+def device_sentence(group: DeviceGroup) -> str:
+    """Say why the devices of a group were refused: ``4 devices are in use (claim ml/eval)``."""
+    count = len(group.devices)
+    return f"{plural(count, 'device')} {_device_reason(group.rejection, count)}"
+
+
+def _device_reason(rejection: Rejection, count: int) -> str:
+    match rejection:
+        case SelectorFalse(owner, index, expression):
+            of = "the request" if owner == "request" else owner
+            return (
+                f"{verb(count, 'does', 'do')} not match selector #{index} of {of}: "
+                f"`{expression_text(expression)}`"
+            )
+        case InUse(holders):
+            return f"{verb(count, 'is', 'are')} in use{_by_claims(holders)}"
+        case TakenInThisAttempt(claim, request):
+            return (
+                f"{verb(count, 'is', 'are')} needed for claim {claim}, request {request} "
+                "of the same pod"
+            )
+        case Tainted(taint):
+            rule = f" (DeviceTaintRule {taint.rule})" if taint.rule else ""
+            return f"{verb(count, 'has', 'have')} taint {taint}{rule}, which is not tolerated"
+        case AttributeMissing(constraint, attribute):
+            return (
+                f"{verb(count, 'does', 'do')} not publish attribute {attribute}, "
+                f"which a {constraint} constraint needs"
+            )
+        case ConstraintRefused():
+            return _constraint_reason(rejection, count)
+        case FeatureOff(feature):
+            return f"{verb(count, 'needs', 'need')} feature {feature}, which is off"
+    assert_never(rejection)
+
+
+def _constraint_reason(rejection: ConstraintRefused, count: int) -> str:
+    relation = (
+        f"{verb(count, 'repeats', 'repeat')} attribute"
+        if rejection.constraint == "distinctAttribute"
+        else f"{verb(count, 'differs', 'differ')} in attribute"
+    )
+    return (
+        f"{relation} {rejection.attribute}, against a {rejection.constraint} constraint: "
+        f"`{rejection.value}` beside `{rejection.other_value}` of {rejection.against.device}"
+    )
+
+
+def _by_claims(holders: Sequence[str]) -> str:
+    if not holders:
+        return ""
+    noun = "claim" if len(holders) == 1 else "claims"
+    return f" ({noun} {name_list(holders, MAX_HOLDERS)})"
+
+
+def limit_sentence(limit: LimitReached) -> str:
+    """Say that a claim would have too many devices."""
+    return f"the claim would need more than {limit.limit} devices, which is the limit of one claim"
+
+
+def problem_sentence(group: ProblemGroup) -> str:
+    """Say why a pool is of no use, and on how many nodes that is felt."""
+    return f"{_problem(group.problem)} ({_seen_on(group.nodes)})"
+
+
+def _problem(problem: NodeProblem) -> str:
+    match problem:
+        case PoolIncomplete(pool, generation, seen, want):
+            return (
+                f"pool {pool} is incomplete, its devices do not count: "
+                f"{seen} of {plural(want, 'slice')} of generation {generation} "
+                f"{verb(seen, 'is', 'are')} published"
+            )
+        case PoolInvalid(pool, detail):
+            return f"pool {pool} is invalid, its devices do not count: {detail}"
+    assert_never(problem)
+
+
+def _seen_on(nodes: Sequence[str]) -> str:
+    return f"node {nodes[0]}" if len(nodes) == 1 else plural(len(nodes), "node")
+
+
+def node_sentence(group: NodeReasonGroup) -> str:
+    """Say why the nodes of a group are not for the pod: ``2 nodes are not ready``."""
+    count = len(group.nodes)
+    return f"{plural(count, 'node')} {_node_reason(group.reason, count)}"
+
+
+def _node_reason(reason: NodeReason, count: int) -> str:
+    match reason:
+        case NodeNotReady():
+            return f"{verb(count, 'is', 'are')} not ready"
+        case NodeUnschedulable():
+            return f"{verb(count, 'is', 'are')} unschedulable (cordoned)"
+        case NodeTaintNotTolerated(taint):
+            value = f"={taint.value}" if taint.value else ""
+            return (
+                f"{verb(count, 'has', 'have')} taint {taint.key}{value}:{taint.effect}, "
+                "which the pod does not tolerate"
+            )
+        case NodeSelectorMismatch(key, value):
+            return (
+                f"{verb(count, 'lacks', 'lack')} label {key}={value}, "
+                "which the pod's nodeSelector wants"
+            )
+        case NodeAffinityMismatch():
+            return f"{verb(count, 'does', 'do')} not match the pod's required node affinity"
+        case ResourceShort(resource, want, free):
+            return _short(resource, want, free, count)
+        case HostPortTaken(port):
+            address = "" if port.ip in {"", "0.0.0.0"} else f" on {port.ip}"  # noqa: S104 - wildcard
+            return (
+                f"{verb(count, 'has', 'have')} host port {port.protocol} {port.port}{address} "
+                "taken by another pod"
+            )
+        case ClaimElsewhere(claim):
+            return f"cannot reach the devices that claim {claim} is allocated"
+    assert_never(reason)
+
+
+def _short(resource: str, want: int, free: int, count: int) -> str:
+    if resource == "pods":
+        return f"{verb(count, 'has', 'have')} no room for one more pod"
+    left = amount(resource, max(free, 0))
+    most = f"{left} is free" if count == 1 else f"at most {left} is free"
+    return (
+        f"{verb(count, 'is', 'are')} short of {resource}: "
+        f"the pod wants {amount(resource, want)}, {most}"
+    )

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A conflict as a tree of text, for a terminal.
+
+Decides the layout: one headline, one block a claim and request, one branch a reason. Readable
+without colour; whoever has colour may add it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict
+from berth.explain.line import (
+    need_sentence,
+    rivalry_sentence,
+    together_sentence,
+    undecided_sentence,
+)
+from berth.explain.sentences import (
+    device_sentence,
+    limit_sentence,
+    node_sentence,
+    problem_sentence,
+)
+from berth.explain.words import name_list, plural, verb
+from berth.model.claims import ClaimKey
+
+
+@dataclass(slots=True)
+class _Branch:
+    """One line of the tree and what hangs below it."""
+
+    text: str
+    below: list[_Branch] = field(default_factory=list)
+
+
+def tree(conflict: Conflict) -> str:
+    """Return the conflict as several lines of text without a final newline."""
+    blocks = [headline(conflict)]
+    if conflict.rivalries:
+        lines = (
+            f"{rivalry_sentence(each)}: no node can satisfy both" for each in conflict.rivalries
+        )
+        blocks.append("\n".join(lines))
+    blocks += [_render(_request(conflict, request)) for request in conflict.requests]
+    if conflict.together:
+        blocks.append(together_sentence(conflict))
+    if conflict.problems:
+        unusable = _Branch(f"{plural(len(conflict.problems), 'pool')} cannot be used")
+        unusable.below = [_Branch(problem_sentence(group)) for group in conflict.problems]
+        blocks.append(_render(unusable))
+    if conflict.refused:
+        count = conflict.refused_nodes
+        refused = _Branch(f"{plural(count, 'node')} {verb(count, 'is', 'are')} not for the pod")
+        refused.below = [
+            _Branch(_named(node_sentence(group), group.nodes)) for group in conflict.refused
+        ]
+        blocks.append(_render(refused))
+    if conflict.undecided:
+        blocks.append(_named(undecided_sentence(conflict), conflict.undecided))
+    return "\n\n".join(blocks)
+
+
+def headline(conflict: Conflict) -> str:
+    """Return the first line: who cannot be placed, and how many nodes were in question."""
+    if conflict.nodes == 0:
+        return f"pod {conflict.pod} cannot be placed: the cluster has no nodes"
+    claims = _claims(conflict.claims)
+    if conflict.nodes == 1 and conflict.examined:
+        return f"{claims} of pod {conflict.pod} cannot be allocated on node {conflict.examined[0]}"
+    no_fit = len(conflict.examined) + conflict.unexamined
+    counts = (
+        [f"devices do not fit on {no_fit} of {plural(conflict.nodes, 'node')}"] if no_fit else []
+    )
+    if conflict.refused_nodes:
+        count = conflict.refused_nodes
+        counts.append(f"{plural(count, 'node')} {verb(count, 'is', 'are')} not for the pod")
+    if conflict.undecided:
+        counts.append(f"{plural(len(conflict.undecided), 'node')} undecided")
+    who = (
+        f"{claims} of pod {conflict.pod} cannot be allocated"
+        if no_fit
+        else (f"pod {conflict.pod} cannot be placed")
+    )
+    return f"{who}: {', '.join(counts)}"
+
+
+def _claims(keys: Sequence[ClaimKey]) -> str:
+    noun = "claim" if len(keys) == 1 else "claims"
+    return f"{noun} {name_list([str(key) for key in keys])}"
+
+
+def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
+    where = "" if len(conflict.claims) == 1 else f"claim {request.claim}, "
+    group, *others = request.groups
+    if others:
+        root = _Branch(f"{where}request `{request.request}` {_need(request)}")
+        root.below = [
+            _Branch(f"{_nodes(each.nodes)}: {_supply(each)}", _reasons(each))
+            for each in request.groups
+        ]
+        return root
+    supply = (
+        f"{_supply(group)} on each of {plural(len(group.nodes), 'node')}"
+        if (len(group.nodes) > 1)
+        else _supply(group)
+    )
+    root = _Branch(f"{where}request `{request.request}` {_need(request)}; {supply}")
+    root.below = _reasons(group)
+    if not root.below:
+        root.below = [_Branch(need_sentence(conflict, request))]
+    return root
+
+
+def _need(request: RequestConflict) -> str:
+    if request.asks_for_all:
+        return f"asks for All devices of class `{request.device_class}`"
+    wanted = max(group.wanted for group in request.groups)
+    return f"needs {plural(wanted, 'device')} of class `{request.device_class}`"
+
+
+def _supply(group: NodeGroup) -> str:
+    return (
+        f"{group.eligible} of {plural(group.candidates, 'candidate')} "
+        f"{verb(group.eligible, 'is', 'are')} eligible"
+    )
+
+
+def _reasons(group: NodeGroup) -> list[_Branch]:
+    limit = [] if group.limit is None else [_Branch(limit_sentence(group.limit))]
+    return limit + [_Branch(_devices(devices, group)) for devices in group.devices]
+
+
+def _devices(devices: DeviceGroup, group: NodeGroup) -> str:
+    sentence = device_sentence(devices)
+    # On several nodes the names repeat, or are too many to help.
+    if len(group.nodes) > 1:
+        return sentence
+    return _named(sentence, [device.device for device in devices.devices])
+
+
+def _named(sentence: str, names: Sequence[str]) -> str:
+    return f"{sentence}: {name_list(names)}"
+
+
+def _nodes(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"node {names[0]}"
+    return f"{len(names)} nodes ({name_list(names)})"
+
+
+def _render(root: _Branch) -> str:
+    return "\n".join([root.text, *_lines(root.below, "")])
+
+
+def _lines(branches: Sequence[_Branch], indent: str) -> Iterable[str]:
+    for branch in branches:
+        is_last = branch is branches[-1]
+        yield f"{indent}{'└─' if is_last else '├─'} {branch.text}"
+        yield from _lines(branch.below, f"{indent}{'   ' if is_last else '│  '}")
