@@ -33,7 +33,7 @@ def one_line(conflict: Conflict) -> str:
     if conflict.nodes == 0:
         return f"pod {conflict.pod}: the cluster has no nodes"
     parts = list(_device_parts(conflict))
-    if conflict.refused:
+    if conflict.refused and not is_hopeless(conflict):
         reasons = ", ".join(node_sentence(group) for group in conflict.refused)
         if parts or conflict.undecided:
             count = conflict.refused_nodes
@@ -61,7 +61,7 @@ def cause_key(conflict: Conflict) -> str:
     devices and nodes have a reason, which claims hold devices, how much of a resource is free.
     """
     parts: list[str] = [conflict.pod, "nodes" if conflict.nodes else "no nodes"]
-    parts += [rivalry_sentence(rivalry) for rivalry in conflict.rivalries]
+    parts += [_rivals(rivalry) for rivalry in conflict.rivalries]
     parts += [repr(group.problem) for group in conflict.problems]
     for request in conflict.requests:
         groups = request.groups
@@ -90,8 +90,8 @@ def _stable(rejection: Rejection) -> str:
 
 def _device_parts(conflict: Conflict) -> Iterator[str]:
     for rivalry in conflict.rivalries:
-        yield f"{rivalry_sentence(rivalry)}: no node can satisfy both"
-    if conflict.rivalries:
+        yield rivalry_sentence(conflict, rivalry)
+    if is_hopeless(conflict):
         return
     problems = [problem_sentence(group) for group in conflict.problems]
     if conflict.pools_to_blame:
@@ -103,6 +103,23 @@ def _device_parts(conflict: Conflict) -> Iterator[str]:
         yield together_sentence(conflict)
     if not conflict.pools_to_blame:
         yield from problems
+
+
+def is_hopeless(conflict: Conflict) -> bool:
+    """Tell whether a rivalry is the whole cause: no release of a device could help.
+
+    That is so where every node that the pod may go to has a rivalry, or no device at all for one
+    of the requests.
+    """
+    if not conflict.rivalries or conflict.unexamined or conflict.undecided:
+        return False
+    covered = {name for rivalry in conflict.rivalries for name in rivalry.nodes}
+    for request in conflict.requests:
+        if request.alternatives == 1:
+            for group in request.groups:
+                if group.matching == 0:
+                    covered.update(group.nodes)
+    return covered.issuperset(conflict.examined)
 
 
 def _only_pools(conflict: Conflict, request: RequestConflict) -> bool:
@@ -118,6 +135,7 @@ def blamed(conflict: Conflict) -> tuple[RequestConflict, ...]:
     """
     left = {name for request in conflict.requests for name in request.nodes}
     left -= set(conflict.together)
+    left -= {name for rivalry in conflict.rivalries for name in rivalry.nodes}
     chosen: list[RequestConflict] = []
     rest = list(conflict.requests)
     while left and rest:
@@ -135,8 +153,15 @@ def blamed(conflict: Conflict) -> tuple[RequestConflict, ...]:
     return tuple(chosen)
 
 
-def rivalry_sentence(rivalry: Rivalry) -> str:
+def rivalry_sentence(conflict: Conflict, rivalry: Rivalry) -> str:
     """Say that one request wants All devices while another wants more of the same."""
+    nodes = len(rivalry.nodes)
+    who = "no node" if is_hopeless(conflict) else plural(nodes, "node")
+    can = "can" if is_hopeless(conflict) else "cannot"
+    return f"{_rivals(rivalry)}: {who} {can} satisfy both"
+
+
+def _rivals(rivalry: Rivalry) -> str:
     count = rivalry.all_devices
     devices = "All matching devices" if count is None else f"All {matching(count)}"
     return (

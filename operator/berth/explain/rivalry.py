@@ -2,16 +2,17 @@
 """Finds the one conflict that no amount of waiting cures: All devices, and one more of the same.
 
 Decides whether a request in mode All and another request of the same pod exclude each other on a
-node. Never says so when something else would be in the way as well: then the other reasons are
-the better explanation.
+node. Never says so when something else is in the way as well: then a device that becomes free may
+help, and the other reasons are the better explanation.
 
 Source: ``allocationMode: All`` of ``resource.k8s.io/v1``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from berth.engine.rejections import (
     InUse,
@@ -23,18 +24,52 @@ from berth.engine.rejections import (
 from berth.explain.conflict import Rivalry
 from berth.explain.merge import Failure
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
+from berth.model.devices import DeviceID
+
+
+class _Place(NamedTuple):
+    """A request of one of the pod's claims; both as text."""
+
+    claim: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
     """One rivalry on one node."""
 
-    all_claim: ClaimKey
-    all_request: RequestRef
+    all_place: _Place
     all_devices: int
-    claim: ClaimKey
-    request: RequestRef
+    place: _Place
     more: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    """What is known of the pod's claims.
+
+    ``holders`` maps the devices of the allocated claims to the requests that hold them.
+    """
+
+    claims: Sequence[ResourceClaim]
+    allocated: Sequence[ResourceClaim]
+    holders: Mapping[DeviceID, _Place]
+
+    def place(self, summary: RequestSummary) -> _Place:
+        return _Place(str(self.claims[summary.claim].key), str(summary.request))
+
+    def wants_all(self, place: _Place) -> bool:
+        return any(
+            body.allocation_mode == ALL
+            for claim in (*self.claims, *self.allocated)
+            if str(claim.key) == place.claim
+            for request in claim.spec.requests
+            for body in request.alternatives
+            if str(RequestRef(request.name, body.name)) == place.request
+        )
+
+    def held(self, place: _Place) -> int:
+        return sum(holder == place for holder in self.holders.values())
 
 
 def find_rivalries(
@@ -49,147 +84,82 @@ def find_rivalries(
         claims: The unallocated claims, to which the indexes in ``failures`` refer.
         allocated: The pod's claims that have their devices already.
     """
-    nodes_by_pair: dict[tuple[object, ...], list[tuple[_Pair, str]]] = {}
+    holders = {
+        result.device_id: _Place(str(claim.key), result.request)
+        for claim in allocated
+        if claim.allocation is not None
+        for result in claim.allocation.devices
+        if not result.admin_access
+    }
+    pod = _Pod(claims, allocated, holders)
+    found: dict[tuple[_Place, _Place, int], list[tuple[_Pair, str]]] = {}
     for failure in failures:
         for summary in failure.summaries:
-            refused = failure.rejected.get((summary.claim, summary.request), ())
-            for pair in _pairs(failure, summary, refused, claims, allocated):
-                key = (pair.all_claim, pair.all_request, pair.claim, pair.request, pair.more)
-                nodes_by_pair.setdefault(key, []).append((pair, failure.node))
-    return tuple(_merge(found) for found in nodes_by_pair.values())
+            for pair in _pairs(pod, failure, summary):
+                key = pair.all_place, pair.place, pair.more
+                found.setdefault(key, []).append((pair, failure.node))
+    return tuple(_merge(pairs) for pairs in found.values())
 
 
 def _merge(found: Sequence[tuple[_Pair, str]]) -> Rivalry:
     pair = found[0][0]
     sizes = {each.all_devices for each, _ in found}
     return Rivalry(
-        all_claim=pair.all_claim,
-        all_request=pair.all_request,
+        all_claim=_key(pair.all_place.claim),
+        all_request=_ref(pair.all_place.request),
         all_devices=pair.all_devices if len(sizes) == 1 else None,
-        claim=pair.claim,
-        request=pair.request,
+        claim=_key(pair.place.claim),
+        request=_ref(pair.place.request),
         more=pair.more,
         nodes=tuple(dict.fromkeys(node for _, node in found)),
     )
 
 
-def _pairs(
-    failure: Failure,
-    summary: RequestSummary,
-    refused: Sequence[RejectedDevice],
-    claims: Sequence[ResourceClaim],
-    allocated: Sequence[ResourceClaim],
-) -> Iterator[_Pair]:
-    if summary.mode == ALL:
-        yield from _all_comes_second(summary, refused, claims)
-    else:
-        yield from _all_comes_first(summary, refused, claims, failure)
-        yield from _all_was_allocated(summary, refused, claims, allocated)
+def _pairs(pod: _Pod, failure: Failure, summary: RequestSummary) -> Iterator[_Pair]:
+    place = pod.place(summary)
+    rivals = _rivals(pod, failure.rejected.get((summary.claim, summary.request), ()))
+    for rival, count in rivals.items():
+        if not _is_free_of_others(pod, failure, rival):
+            continue
+        if summary.mode == ALL:
+            yield _Pair(place, summary.wanted, rival, count)
+        elif pod.wants_all(rival) and summary.wanted <= summary.eligible + count:
+            size = _wanted(pod, failure, rival) or pod.held(rival)
+            yield _Pair(rival, size, place, summary.wanted - summary.eligible)
 
 
-def _all_comes_second(
-    summary: RequestSummary, refused: Sequence[RejectedDevice], claims: Sequence[ResourceClaim]
-) -> Iterator[_Pair]:
-    """Find requests of the pod that took devices of which this one needs every single one."""
-    taken: dict[tuple[str, str], int] = {}
+def _rivals(pod: _Pod, refused: Sequence[RejectedDevice]) -> dict[_Place, int]:
+    """Return who of the pod has how many of the devices, empty if anybody else is in the way."""
+    rivals: dict[_Place, int] = {}
     for each in refused:
         match each.rejection:
-            case TakenInThisAttempt(claim, request):
-                taken[claim, request] = taken.get((claim, request), 0) + 1
             case SelectorFalse():
-                pass
-            case _:
-                return
-    for (claim, request), count in taken.items():
-        yield _Pair(
-            all_claim=claims[summary.claim].key,
-            all_request=summary.request,
-            all_devices=summary.wanted,
-            claim=_key(claim),
-            request=_ref(request),
-            more=count,
-        )
-
-
-def _all_comes_first(
-    summary: RequestSummary,
-    refused: Sequence[RejectedDevice],
-    claims: Sequence[ResourceClaim],
-    failure: Failure,
-) -> Iterator[_Pair]:
-    """Find requests for All of the same attempt that took what this one needs."""
-    taken: dict[tuple[str, str], int] = {}
-    for each in refused:
-        if isinstance(each.rejection, TakenInThisAttempt):
-            holder = each.rejection.claim, each.rejection.request
-            taken[holder] = taken.get(holder, 0) + 1
-    for (claim, request), count in taken.items():
-        owner = next((c for c in claims if str(c.key) == claim), None)
-        if (
-            owner is not None
-            and _asks_for_all(owner, _ref(request))
-            and summary.eligible < summary.wanted <= summary.eligible + count
-        ):
-            yield _Pair(
-                all_claim=owner.key,
-                all_request=_ref(request),
-                all_devices=_wanted(failure, claims, claim, request) or count,
-                claim=claims[summary.claim].key,
-                request=summary.request,
-                more=summary.wanted - summary.eligible,
-            )
-
-
-def _wanted(failure: Failure, claims: Sequence[ResourceClaim], claim: str, request: str) -> int:
-    """Return how many devices a request of the attempt wants; 0 where it is not known."""
-    return next(
-        (
-            s.wanted
-            for s in failure.requests
-            if str(claims[s.claim].key) == claim and str(s.request) == request
-        ),
-        0,
-    )
-
-
-def _all_was_allocated(
-    summary: RequestSummary,
-    refused: Sequence[RejectedDevice],
-    claims: Sequence[ResourceClaim],
-    allocated: Sequence[ResourceClaim],
-) -> Iterator[_Pair]:
-    """Find requests for All of the pod's allocated claims that hold what this one needs."""
-    in_use = {each.device: each.rejection for each in refused if isinstance(each.rejection, InUse)}
-    for claim in allocated:
-        held: dict[str, int] = {}
-        results = () if claim.allocation is None else claim.allocation.devices
-        for result in results:
-            rejection = in_use.get(result.device_id)
-            if rejection is not None and rejection.holders == (str(claim.key),):
-                held[result.request] = held.get(result.request, 0) + 1
-        for request, count in held.items():
-            if (
-                _asks_for_all(claim, _ref(request))
-                and summary.eligible < summary.wanted <= summary.eligible + count
+                continue
+            case TakenInThisAttempt(claim, request):
+                rival = _Place(claim, request)
+            case InUse((holder,)) if (
+                each.device in pod.holders and pod.holders[each.device].claim == holder
             ):
-                yield _Pair(
-                    all_claim=claim.key,
-                    all_request=_ref(request),
-                    all_devices=sum(result.request == request for result in results),
-                    claim=claims[summary.claim].key,
-                    request=summary.request,
-                    more=summary.wanted - summary.eligible,
-                )
+                rival = pod.holders[each.device]
+            case _:
+                return {}
+        rivals[rival] = rivals.get(rival, 0) + 1
+    return rivals
 
 
-def _asks_for_all(claim: ResourceClaim, reference: RequestRef) -> bool:
-    return any(
-        body.allocation_mode == ALL
-        for request in claim.spec.requests
-        if request.name == reference.request
-        for body in request.alternatives
-        if body.name == reference.subrequest
+def _is_free_of_others(pod: _Pod, failure: Failure, rival: _Place) -> bool:
+    """Tell whether the rival could not take other devices once somebody lets them go."""
+    return all(
+        isinstance(each.rejection, SelectorFalse | TakenInThisAttempt)
+        for summary in failure.requests
+        if pod.place(summary) == rival
+        for each in failure.rejected.get((summary.claim, summary.request), ())
     )
+
+
+def _wanted(pod: _Pod, failure: Failure, place: _Place) -> int:
+    """Return how many devices a request of the attempt wants; 0 where it is allocated already."""
+    return next((s.wanted for s in failure.requests if pod.place(s) == place), 0)
 
 
 def _ref(text: str) -> RequestRef:

@@ -111,11 +111,13 @@ def problem_sentence(group: ProblemGroup) -> str:
 def _problem(problem: NodeProblem) -> str:
     match problem:
         case PoolIncomplete(pool, generation, seen, want):
-            return (
-                f"pool {pool} is incomplete, its devices do not count: "
-                f"{seen} of {plural(want, 'slice')} of generation {generation} "
-                f"{verb(seen, 'is', 'are')} published"
+            published = f"{verb(seen, 'is', 'are')} published"
+            slices = (
+                f"{seen} of {want} slices of generation {generation} {published}"
+                if seen < want
+                else f"{plural(seen, 'slice')} of generation {generation} {published}, not {want}"
             )
+            return f"pool {pool} is incomplete, its devices do not count: {slices}"
         case PoolInvalid(pool, detail):
             return f"pool {pool} is invalid, its devices do not count: {detail}"
     assert_never(problem)

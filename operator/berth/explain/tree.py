@@ -39,9 +39,7 @@ def tree(conflict: Conflict) -> str:
     """Return the conflict as several lines of text without a final newline."""
     blocks = [headline(conflict)]
     if conflict.rivalries:
-        lines = (
-            f"{rivalry_sentence(each)}: no node can satisfy both" for each in conflict.rivalries
-        )
+        lines = (rivalry_sentence(conflict, each) for each in conflict.rivalries)
         blocks.append("\n".join(lines))
     blocks += [_render(_request(conflict, request)) for request in conflict.requests]
     if conflict.together:
@@ -109,7 +107,8 @@ def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
     root = _Branch(f"{where}request `{request.request}` {_need(request)}; {supply}")
     root.below = _reasons(group)
     if not root.below:
-        root.below = [_Branch(need_sentence(conflict, request))]
+        # Nothing was refused: what there is, is too little.
+        return _Branch(f"{where}request `{request.request}` {need_sentence(conflict, request)}")
     return root
 
 
