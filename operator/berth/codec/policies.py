@@ -233,7 +233,7 @@ def rejection_message(error: DecodeError) -> str:
 def encode_policy_status(
     obj: Mapping[str, Any], rejected: DecodeError | None, now: str
 ) -> dict[str, Any] | None:
-    """Return the merge patch for ``/status`` that reports the verdict, or ``None`` if it is there.
+    """Return the ``status`` that reports the verdict (merge patch), or ``None`` if it is there.
 
     Args:
         obj: The policy as it was observed.
@@ -241,8 +241,7 @@ def encode_policy_status(
         now: The time, as ``YYYY-MM-DDTHH:MM:SSZ``; used only where the verdict turned around.
 
     Returns:
-        A patch that fails on a policy that was changed or recreated since ``obj`` was observed.
-        It carries conditions of other types along, because a merge patch replaces the list.
+        Generation and conditions, those of other types included: a merge patch replaces the list.
     """
     metadata = obj.get("metadata") or {}
     status = obj.get("status") or {}
@@ -265,14 +264,11 @@ def encode_policy_status(
     if before == verdict and status.get("observedGeneration") == generation:
         return None
     return {
-        "metadata": {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)},
-        "status": {
-            "observedGeneration": generation,
-            "conditions": [
-                *(dict(each) for each in conditions if each.get("type") != ACCEPTED),
-                verdict,
-            ],
-        },
+        "observedGeneration": generation,
+        "conditions": [
+            *(dict(each) for each in conditions if each.get("type") != ACCEPTED),
+            verdict,
+        ],
     }
 
 
