@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What drivers and administrators publish: slices, taint rules, classes.
+
+Decides whether an event changes anything, because these kinds are listed again every few minutes
+and deriving the inventory is the dearest thing that the ledger does. Never judges the content.
+
+Source: ``resource.k8s.io/v1`` ResourceSlice, DeviceTaintRule, DeviceClass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from berth.engine.inventory import Inventory
+from berth.model.features import Features
+from berth.model.slices import DeviceClass, DeviceTaintRule, ResourceSlice
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Published:
+    """Slices, taint rules and classes by name, and the inventory that is derived of them."""
+
+    __slots__ = ("_drivers", "_features", "_inventory", "classes", "rules", "slices")
+
+    def __init__(self, features: Features) -> None:
+        self._features = features
+        self.slices: dict[str, ResourceSlice] = {}
+        self.rules: dict[str, DeviceTaintRule] = {}
+        self.classes: dict[str, DeviceClass] = {}
+        self._inventory: Inventory | None = None
+        self._drivers: dict[str, frozenset[str]] = {}
+
+    def put_slice(self, published: ResourceSlice) -> bool:
+        """Enter a slice; tell whether that changed anything."""
+        return put(self.slices, published.name, published) and self._devices_changed()
+
+    def drop_slice(self, name: str) -> bool:
+        """Remove a slice; tell whether it was there."""
+        return self.slices.pop(name, None) is not None and self._devices_changed()
+
+    def put_rule(self, rule: DeviceTaintRule) -> bool:
+        """Enter a taint rule; tell whether that changed anything."""
+        return put(self.rules, rule.name, rule) and self._devices_changed()
+
+    def drop_rule(self, name: str) -> bool:
+        """Remove a taint rule; tell whether it was there."""
+        return self.rules.pop(name, None) is not None and self._devices_changed()
+
+    def put_class(self, device_class: DeviceClass) -> bool:
+        """Enter a class; tell whether that changed anything."""
+        self._drivers.pop(device_class.name, None)
+        return put(self.classes, device_class.name, device_class)
+
+    def drop_class(self, name: str) -> bool:
+        """Remove a class; tell whether it was there."""
+        self._drivers.pop(name, None)
+        return self.classes.pop(name, None) is not None
+
+    @property
+    def inventory(self) -> Inventory:
+        """All devices, in order of slice name; derived once after the last change."""
+        if self._inventory is None:
+            self._inventory = Inventory.build(
+                [self.slices[name] for name in sorted(self.slices)],
+                [self.rules[name] for name in sorted(self.rules)],
+                self._features,
+            )
+        return self._inventory
+
+    def drivers_of(self, names: frozenset[str]) -> Mapping[str, frozenset[str]]:
+        """Return, by class, the drivers of the devices that the class's selectors match."""
+        return {name: self._drivers_of_class(name) for name in names if name in self.classes}
+
+    def _drivers_of_class(self, name: str) -> frozenset[str]:
+        known = self._drivers.get(name)
+        if known is None:
+            found: set[str] = set()
+            for record in self.inventory.devices:
+                # A selector that fails on a device does not match it: such a class reads
+                # attributes of its own driver, which other drivers' devices do not have.
+                if record.id.driver not in found and all(
+                    selector.cel is not None
+                    and self.inventory.verdicts(selector.cel).verdict(record) is True
+                    for selector in self.classes[name].selectors
+                ):
+                    found.add(record.id.driver)
+            known = self._drivers[name] = frozenset(found)
+        return known
+
+    def _devices_changed(self) -> bool:
+        self._inventory = None
+        self._drivers.clear()
+        return True
+
+
+def put(known: dict[K, V], key: K, value: V) -> bool:
+    """Enter ``value``; tell whether it differs from what was there."""
+    if key in known and known[key] == value:
+        return False
+    known[key] = value
+    return True
