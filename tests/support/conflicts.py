@@ -162,7 +162,7 @@ def _device_taint(rule: str | None = None) -> Tainted:
 def _style_example() -> Conflict:
     """Four in use, two too small, one tainted, one eligible: the explanation of the README."""
     held = [InUse(("ml/eval",))] * 2 + [InUse(("ml/notebook",))] * 2
-    refused = [*held, IS_BIG, IS_BIG, _device_taint()]
+    refused: list[Rejection] = [*held, IS_BIG, IS_BIG, _device_taint()]
     return conflict([claim(gpu=2)], node_says("gpu-7", (needs(2, 1), refused)))
 
 

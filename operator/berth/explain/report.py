@@ -71,6 +71,6 @@ def explain_unplaceable(  # noqa: PLR0913 - the arguments of the placement, and 
         outcome,
         explanations,
         allocated=allocated,
-        drivers={each.driver for each in snapshot.slices if each.devices},
+        drivers={r.slice.driver for r in snapshot.inventory.slices if r.devices},
         budget=budget,
     )
