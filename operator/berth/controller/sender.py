@@ -88,6 +88,7 @@ class Sender:
             NotLeader: If it was not carried out, because this replica may not write.
         """
         attempt = internal_errors = 0
+        refused: Refused | None = None
         while True:
             pause: float | None = None
             doubt = True
@@ -101,9 +102,11 @@ class Sender:
                     return await self._compare(path, body, took_effect, error.message)
                 pause = error.retry_after
                 doubt = error.status != HTTPStatus.TOO_MANY_REQUESTS
-                internal_errors += error.status == HTTPStatus.INTERNAL_SERVER_ERROR
-                if not error.may_pass or internal_errors >= INTERNAL_ERROR_ATTEMPTS:
+                if not error.may_pass:
                     return Refused(error)
+                if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                    internal_errors += 1
+                    refused = Refused(error) if internal_errors >= INTERNAL_ERROR_ATTEMPTS else None
                 log.warning("write failed", path=path, attempt=attempt + 1, error=str(error))
             except InDoubt as error:
                 log.warning("write in doubt", path=path, attempt=attempt + 1, error=str(error))
@@ -114,6 +117,8 @@ class Sender:
                 end = await self._compare(path, body, took_effect, "changed while in doubt")
                 if not isinstance(end, Changed) or not _precondition_holds(body, end.raw):
                     return end
+                if refused is not None:
+                    return refused
             await asyncio.sleep(retry_delay(attempt, pause))
             attempt += 1
 
