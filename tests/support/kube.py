@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small asynchronous Kubernetes client for tests: plain JSON in, plain JSON out.
 
-It shares no code with Berth, so that a mistake there cannot hide itself here. It never retries and never
-waits without a deadline.
+It shares no code with Berth, so that a mistake there cannot hide itself here. It never retries
+and never waits without a deadline.
 
-Resources are named by their plural (``"pods"``, ``"resourceclaims"``); ``RESOURCES`` lists those known, and
-``Resource`` describes another one. Use ``async with Kube.from_kubeconfig(path) as kube``, or the fixture
-``kube`` of ``tests/integration/conftest.py``:
+Resources are named by their plural (``"pods"``, ``"resourceclaims"``); ``RESOURCES`` lists those
+known, and ``Resource`` describes another one. Use ``async with Kube.from_kubeconfig(path) as
+kube``, or the fixture ``kube`` of ``tests/integration/conftest.py``:
 
-- ``get(resource, name, namespace=None)``, ``find(...)`` (``None`` when it is absent), ``list(resource, namespace=None,
-  selector="", fields="")`` -> items.
-- ``create(manifest, namespace=None, dry_run=False)`` (strict field validation), ``create_all(manifests,
-  namespace=None)`` (many at once, 16 in flight), ``load(text)`` -> manifests of a YAML text, ``apply(manifest, namespace=None)``
-  (server-side, forced).
-- ``patch(resource, name, body, namespace=None, kind="merge", subresource="")`` with kind ``merge``, ``strategic`` or
-  ``json``; ``delete(resource, name, namespace=None, missing_ok=True)``; ``delete_all(resource, namespace, selector="")``.
-- ``wait_for(resource, name, predicate, namespace=None, within=30, what="")`` -> the object; ``wait_all(resource,
-  predicate, namespace=None, selector="", within=30, what="")`` -> the items, once ``predicate(items)`` holds;
-  ``wait_gone(resource, name, namespace=None, within=30)``. A missed deadline is an ``AssertionError`` that shows what
-  was seen last.
+- ``get(resource, name, namespace=None)``, ``find(...)`` (``None`` when it is absent),
+  ``list(resource, namespace=None, selector="", fields="")`` -> items.
+- ``create(manifest, namespace=None, dry_run=False)`` (strict field validation),
+  ``create_all(manifests, namespace=None)`` (many at once, 16 in flight), ``load(text)`` ->
+  manifests of a YAML text, ``apply(manifest, namespace=None)`` (server-side, forced).
+- ``patch(resource, name, body, namespace=None, kind="merge", subresource="")`` with kind
+  ``merge``, ``strategic`` or ``json``; ``delete(resource, name, namespace=None,
+  missing_ok=True)``; ``delete_all(resource, namespace, selector="")``.
+- ``wait_for(resource, name, predicate, namespace=None, within=30, what="")`` -> the object;
+  ``wait_all(resource, predicate, namespace=None, selector="", within=30, what="")`` -> the items,
+  once ``predicate(items)`` holds; ``wait_gone(resource, name, namespace=None, within=30)``. A
+  missed deadline is an ``AssertionError`` that shows what was seen last.
 - ``events(namespace, name="", reason="")`` -> events about objects of that name, oldest first.
-- ``token(namespace, service_account)`` -> a bearer token; ``as_token(token)`` -> a client that uses it;
-  ``write_kubeconfig(path, token="", namespace="")`` writes a kubeconfig file for another process.
-- ``request(method, path, body=None, params=None, content_type=...)`` is the door to everything else.
+- ``token(namespace, service_account)`` -> a bearer token; ``as_token(token)`` -> a client that
+  uses it; ``write_kubeconfig(path, token="", namespace="")`` writes a kubeconfig file for another
+  process.
+- ``request(method, path, body=None, params=None, content_type=...)`` is the door to everything
+  else.
 
 Every refusal by the API server is a ``KubeError`` with ``status``, ``reason`` and ``body``.
 """
@@ -257,8 +260,8 @@ class Kube:
         if not predicate(items):
             shown = [(each["metadata"]["name"], each.get("status")) for each in items[:5]]
             raise AssertionError(
-                f"{resource} in {namespace}: {what or 'not as expected'} not seen within {within} s; "
-                f"last seen: {len(items)}, the first ones: {shown}"
+                f"{resource} in {namespace}: {what or 'not as expected'} not seen within "
+                f"{within} s; last seen: {len(items)}, the first ones: {shown}"
             )
         return items
 
@@ -275,7 +278,8 @@ class Kube:
         )
         if seen is not None:
             raise AssertionError(
-                f"{resource} {namespace}/{name}: still there after {within} s: {yaml.safe_dump(seen)}"
+                f"{resource} {namespace}/{name}: still there after {within} s: "
+                f"{yaml.safe_dump(seen)}"
             )
 
     async def events(self, namespace: str, name: str = "", reason: str = "") -> Sequence[Json]:
@@ -304,7 +308,7 @@ class Kube:
         )
 
     def write_kubeconfig(self, path: Path, token: str = "", namespace: str = "") -> Path:
-        """Write a kubeconfig for this server, mode 0600, with ``token`` in place of our own rights."""
+        """Write a kubeconfig file, mode 0600, with ``token`` in place of our own rights."""
         cluster: Json = {"server": self.access.server}
         if self.access.ca_pem:
             cluster["certificate-authority-data"] = encoded(self.access.ca_pem)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The few requests that a local cluster makes to its own API server.
 
-Blocking, one connection per thread, certificate verified. It never retries: the caller knows what may be
-tried again.
+Blocking, one connection per thread, certificate verified. It never retries: the caller knows what
+may be tried again.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the programs of a control plane, once per computer.
 
-A program lies in the cache under a key made of its name, version and the hash of what pins it. A build
-happens beside that place and is renamed into it, so that an interrupted one leaves nothing half-made; a
-file lock keeps two processes from building at once. It never starts what it built.
+A program lies in the cache under a key made of its name, version and the hash of what pins it. A
+build happens beside that place and is renamed into it, so that an interrupted one leaves nothing
+half-made; a file lock keeps two processes from building at once. It never starts what it built.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _build(program: Program, go: Path, cache: Path, progress: Progress) -> None:
             *("-ldflags", program.ldflags, "-o", f"{place}/{program.name}", program.package),
         ]
         with log.open("w") as output:
-            process = subprocess.Popen(  # noqa: S603 - constant program, no shell
+            process = subprocess.Popen(
                 command,
                 cwd=program.module,
                 env=_environment(go),
@@ -130,7 +130,7 @@ def _stop_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _keep_stages(program: Program, go: Path, place: str) -> None:
-    answer = subprocess.run(  # noqa: S603 - constant program, no shell
+    answer = subprocess.run(
         [str(go), "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", program.stages_of],
         cwd=program.module,
         env=_environment(go),

@@ -4,8 +4,9 @@
     with LocalCluster.start(ClusterSpec(name="demo", nodes=3, devices=8)) as cluster:
         use(cluster.kubeconfig)
 
-Blocking: it manages processes; from asyncio call it in a thread. A cluster in the foreground ends with its
-holder, however that one dies (``berth.localcluster.guard``); a detached one stays until ``stop``.
+Blocking: it manages processes; from asyncio call it in a thread. A cluster in the foreground ends
+with its holder, however that one dies (``berth.localcluster.guard``); a detached one stays until
+``stop``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from berth.localcluster import build, paths, populate, processes, programs, record
+from berth.localcluster.components import HOST
 from berth.localcluster.errors import ClusterExistsError, LocalClusterError, UnknownClusterError
 from berth.localcluster.guard import Guard
 from berth.localcluster.processes import ProcessId
@@ -95,10 +97,6 @@ class LocalCluster:
         stages: Sequence[Path],
         progress: Progress,
     ) -> Self:
-        progress.say(
-            f"starting cluster {spec.name}: Kubernetes {version}, "
-            f"{spec.nodes} nodes with {spec.devices} devices each"
-        )
         began = time.monotonic()
         new = Record(
             spec=spec,
@@ -110,6 +108,10 @@ class LocalCluster:
             components={},
         )
         folder = _claim(paths.clusters_root(), new)
+        progress.say(
+            f"starting cluster {spec.name}: Kubernetes {version}, "
+            f"{spec.nodes} nodes with {spec.devices} devices each"
+        )
         guard = None
         try:
             guard = Guard(folder)
@@ -159,6 +161,11 @@ class LocalCluster:
         return self._record.layout(self.folder).server
 
     @property
+    def etcd_url(self) -> str:
+        """URL of etcd, for tests that must go behind the API server's back."""
+        return f"http://{HOST}:{self._record.layout(self.folder).etcd_port}"
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """Its processes, in the order in which they were started."""
         layout = self._record.layout(self.folder)
@@ -203,6 +210,9 @@ class LocalCluster:
     def stop(self) -> None:
         """End all processes and remove the folder; once is enough, more does no harm."""
         stop_folder(self.folder)
+        for process in self._record.components.values():
+            # Our own children, even where somebody else ended them.
+            processes.reap(process.pid)
         if self._guard:
             self._guard.dismiss()
 

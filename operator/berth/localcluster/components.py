@@ -3,9 +3,9 @@
 
 Pure: it computes text; ``berth.localcluster.cluster`` writes and runs it.
 
-The API server makes its own serving certificate, whose file carries the authority too: clients verify it,
-and nothing here needs a tool for keys. The same RSA key signs ServiceAccount tokens; a throw-away cluster
-has no use for two. Everything listens on the loopback address only.
+The API server makes its own serving certificate, whose file carries the authority too: clients
+verify it, and nothing here needs a tool for keys. The same RSA key signs ServiceAccount tokens; a
+throw-away cluster has no use for two. Everything listens on the loopback address only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ USERS: Mapping[str, tuple[str, str]] = {
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kwok": ("berth-local-kwok", "system:masters"),
 }
-"""Who gets a token: name → user, group. The scheduler has only its bootstrap role, as in earnest."""
+"""Who gets a token: name → user, group. The scheduler has only its bootstrap role, as always."""
 
 
 @dataclass(frozen=True, slots=True)

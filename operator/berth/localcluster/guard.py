@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that outlives whoever holds a cluster, and ends the cluster when that one is gone.
 
-It waits on a pipe whose other end only the holder has: the end of the file means that the holder is gone,
-however it died. One byte before that means that nothing is left to do. Run as
-``python -m berth.localcluster.guard FOLDER``.
+It waits on a pipe whose other end only the holder has: the end of the file means that the holder
+is gone, however it died. One byte before that means that nothing is left to do. Run as ``python
+-m berth.localcluster.guard FOLDER``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Guard:
     def __init__(self, folder: Path) -> None:
         """Start the process that guards the cluster of ``folder``."""
         with (folder / "guard.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "berth.localcluster.guard", str(folder)],
                 cwd="/",
                 stdin=subprocess.PIPE,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fills a new cluster with the nodes, slices and class of its profile, and waits until it is usable."""
+"""Fills a new cluster with what its profile has, and waits until it is usable."""
 
 from __future__ import annotations
 

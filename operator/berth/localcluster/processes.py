@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting, recognising and ending operating-system processes.
 
-A process is known by its id together with its start time and the boot that it belongs to, so that an id
-that was given to somebody else is never signalled. It knows nothing of Kubernetes.
+A process is known by its id together with its start time and the boot that it belongs to, so that
+an id that was given to somebody else is never signalled. It knows nothing of Kubernetes.
 
 Source: proc(5), field 22 (``starttime``) of ``/proc/PID/stat``.
 """

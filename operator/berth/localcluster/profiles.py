@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which nodes and devices a simulated cluster has: pure functions that return API objects.
 
-The attributes are those that the example GPU driver publishes. Same input, same objects, names and uuids.
+The attributes are those that the example GPU driver publishes. Same input, same objects, names
+and uuids.
 
 Source: ``resource.k8s.io/v1`` ResourceSlice, DeviceClass; at most 128 devices per slice.
 """
@@ -20,7 +21,7 @@ _UUIDS = uuid.UUID("6f9c1a52-8d0b-4f5e-9a37-2f1d6c0be7a4")
 
 
 def node_names(count: int) -> Iterator[str]:
-    """Yield ``node-0``, ``node-1``, …"""
+    """Yield ``node-0``, ``node-1`` and so on."""
     return (f"node-{index}" for index in range(count))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which programs a control plane is made of, and which Go module pins each.
 
-It reads ``go.mod`` and ``go.sum`` and computes names; it never builds. A further Kubernetes release is one
-more folder ``kubernetes-MAJOR.MINOR`` under ``tools/``: nothing here changes.
+It reads ``go.mod`` and ``go.sum`` and computes names; it never builds. A further Kubernetes
+release is one more folder ``kubernetes-MAJOR.MINOR`` under ``tools/``: nothing here changes.
 """
 
 from __future__ import annotations

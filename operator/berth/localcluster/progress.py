@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the progress of builds and starts is shown.
 
-A live display on a terminal, one plain line per fact elsewhere, nothing in tests. It only prints; it decides
-nothing. Everything goes to stderr: stdout belongs to results.
+A live display on a terminal, one plain line per fact elsewhere, nothing in tests. It only prints;
+it decides nothing. Everything goes to stderr: stdout belongs to results.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ It needs nothing but the folder, so that whoever finds it can clean up after a c
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,7 @@ from berth.localcluster import processes, record
 from berth.localcluster.errors import LocalClusterError, UnknownClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ORDER = ("kwok", "kube-scheduler", "kube-controller-manager", "kube-apiserver", "etcd")
@@ -30,6 +34,12 @@ def stop(folder: Path, patience: float = PATIENCE_SECONDS) -> None:
     Raises:
         LocalClusterError: If a process outlives SIGKILL; the folder stays then.
     """
+    with _held(folder) as there:
+        if there:
+            _stop(folder, patience)
+
+
+def _stop(folder: Path, patience: float) -> None:
     try:
         found = record.read(folder)
     except UnknownClusterError:
@@ -40,12 +50,30 @@ def stop(folder: Path, patience: float = PATIENCE_SECONDS) -> None:
         known = dict(found.components)
     left = [name for name in ORDER if name in known and not processes.end(known[name], patience)]
     # What a starter had no time to write down before it was killed.
-    for process in list(processes.strays(folder)):
-        if not processes.end(process, patience):
-            left.append(f"process {process.pid}")
+    left.extend(
+        f"process {process.pid}"
+        for process in list(processes.strays(folder))
+        if not processes.end(process, patience)
+    )
     if left:
         raise LocalClusterError(f"cluster {folder.name}: does not end: {', '.join(left)}")
     for process in known.values():
         processes.reap(process.pid)
     if folder.is_dir():
         shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder against others who stop it too; yield whether it is still there."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # Whoever held it before us may have removed it, and a new one may have its name.
+        yield folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat())
+    finally:
+        os.close(descriptor)

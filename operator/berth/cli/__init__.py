@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``berth``: one module a verb, joined here.
+
+Exit codes of every verb: 0 yes, 1 no, 2 bad input. A verb imports what is heavy only when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import berth
+from berth.cli import local, release, run
+
+app = typer.Typer(
+    name="berth",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Allocates Kubernetes DRA devices from the control plane, and says why not.",
+)
+app.command("run")(run.run)
+app.command("release")(release.release)
+app.add_typer(local.app, name="local")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"berth {berth.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take the options that belong to no verb."""
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
