@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import berth
-from berth.cli import local, release, run
+from berth.cli import demo, local, release, run
 
 app = typer.Typer(
     name="berth",
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("release")(release.release)
+app.command("demo")(demo.demo)
 app.add_typer(local.app, name="local")
 
 

@@ -45,12 +45,21 @@ class HelmError(LocalClusterError):
 
 def chart_root() -> Path:
     """Return the chart's folder: beside an installed package, or in a source checkout."""
+    return _carried("charts") / "berth"
+
+
+def examples_root() -> Path:
+    """Return the folder of the examples, one folder each, likewise."""
+    return _carried("examples")
+
+
+def _carried(folder: str) -> Path:
     here = Path(__file__).resolve()
-    for candidate in (here.parent / "charts" / "berth", here.parents[3] / "charts" / "berth"):
-        if (candidate / "Chart.yaml").is_file():
+    for candidate in (here.parent / folder, here.parents[3] / folder):
+        if candidate.is_dir():
             return candidate
     raise LocalClusterError(
-        f"{here.parent}: Berth's Helm chart is missing: "
+        f"{here.parent}: the folder `{folder}` is missing: "
         "neither beside the package nor at the top of a source checkout"
     )
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Berth as a Kopf application: settings, login, handlers, start and stop.
+
+Handlers on objects of others are ``on.event`` only, return
+nothing and take no patch: anything else would make Kopf write annotations or finalizers into
+those objects. ``kopf run -m berth.controller`` finds the handlers in Kopf's default registry;
+``berth run`` gives a registry of its own.
+
+Source: ``docs/adr/0004-on-event-only.md``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import kopf
+
+from berth.controller.credentials import load_credentials
+from berth.controller.kinds import KOPF_FED
+from berth.controller.logs import configure_logging
+from berth.controller.operator import Operator
+from berth.controller.settings import Settings
+from berth.errors import BerthError
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing on objects: Berth compares nothing through Kopf, and writes no annotation."""
+
+    def build(self, **_: Any) -> Any:  # noqa: ANN401 - Kopf's own signature is loose
+        """Return an empty essence; building the real one costs a deep copy per event."""
+        return {}
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Find nothing, ever."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Write nothing, ever."""
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Keeps no progress on objects: ``on.event`` handlers have none."""
+
+    def fetch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Find nothing, ever."""
+
+    def store(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Write nothing, ever."""
+
+    def purge(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Remove nothing: nothing was written."""
+
+    def touch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+        """Write nothing, ever."""
+
+    def clear(self, *, essence: Any) -> Any:  # noqa: ANN401 - as above
+        """Return ``essence`` as it is: there is no progress in it."""
+        return essence
+
+
+def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+    """Register Berth's handlers in ``registry``.
+
+    Args:
+        registry: Kopf's default registry, or one of its own for each operator in a process.
+        settings: What this replica shall do.
+    """
+    running: dict[str, Operator] = {}
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        credentials = await load_credentials(settings.kubeconfig, settings.context)
+        return await credentials.connection_info()
+
+    @kopf.on.startup(registry=registry)
+    async def start(**kwargs: Any) -> None:
+        _tune(kwargs["settings"])
+        configure_logging(settings.log_format, settings.log_level)
+        try:
+            credentials = await load_credentials(settings.kubeconfig, settings.context)
+            running["operator"] = Operator(settings, credentials)
+            await running["operator"].start()
+        except BerthError as error:
+            # Permanent: Kopf would otherwise try the start-up again for ever.
+            raise kopf.PermanentError(str(error)) from error
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        operator = running.pop("operator", None)
+        if operator is not None:
+            await operator.stop()
+
+    @kopf.on.probe(id="ready", registry=registry)
+    async def ready(**_: Any) -> Mapping[str, object]:
+        return (
+            running["operator"].readiness() if "operator" in running else {"operator": "starting"}
+        )
+
+    kinds = dict(KOPF_FED)
+    if settings.claims_feed == "kopf":
+        kinds["resourceclaims"] = ("resource.k8s.io", "v1")
+    for plural, (group, version) in kinds.items():
+        _register_event(registry, running, group, version, plural)
+
+
+def _register_event(
+    registry: kopf.OperatorRegistry,
+    running: Mapping[str, Operator],
+    group: str,
+    version: str,
+    plural: str,
+) -> None:
+    @kopf.on.event(group, version, plural, id=f"feed-{plural}", registry=registry)
+    async def feed(event: kopf.RawEvent, **_: Any) -> None:
+        if "operator" in running:
+            running["operator"].on_kopf_event(plural, event["type"], event["object"])
+
+
+def _tune(settings: kopf.OperatorSettings) -> None:
+    """Set what is measured to matter, and switch off everything that writes."""
+    settings.peering.standalone = True  # Leader election is a Lease; peering is no lock.
+    settings.scanning.disabled = True  # The kinds are fixed; no watch of CRDs and namespaces.
+    settings.posting.enabled = False  # Events are posted on purpose, by our own recorder.
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+
+
+def register_default() -> None:
+    """Register with Kopf's default registry, with the settings of the environment."""
+    register(kopf.get_default_registry(), Settings.from_environment())
+
+
+async def run(settings: Settings) -> None:
+    """Run Berth with a registry of its own until SIGINT or SIGTERM; what ``berth run`` does."""
+    registry = kopf.OperatorRegistry()
+    register(registry, settings)
+    await kopf.operator(registry=registry, clusterwide=True, standalone=True)

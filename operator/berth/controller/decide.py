@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be done about one pod, as a value: the decision, without doing it.
+
+Looks at the ledger and decides; writes nothing, waits for nothing, reads no clock. Carrying out
+is ``berth.controller.reconcile``.
+
+Two rules shape it. All claims of a pod are Berth's or the pod is not allocated at all, because
+kube-scheduler frees a claim of ours when it cannot place the pod's other claims near it. And a
+gate that was added for nothing is removed at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
+from berth.explain import messages
+from berth.model.claims import MAX_CONSUMERS, ResourceClaim
+from berth.model.placement import Placed, Unplaceable
+from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference
+from berth.model.usage import NodeState
+from berth.placement.place import place
+from berth.state.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing to do now; an event that changes this will bring the pod back."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseGate:
+    """The gate is on the pod for nothing; remove it without pinning."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The pod cannot be decided until somebody changes something; ``message`` says what."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoFit:
+    """No node takes the pod with its claims; the pod waits for what could change that."""
+
+    claims: tuple[ResourceClaim, ...]
+    allocated: tuple[ResourceClaim, ...]
+    nodes: tuple[NodeState, ...]
+    outcome: Unplaceable
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """Write these results for ``claims``, reserve ``allocated``, then let the pod go."""
+
+    claims: tuple[ResourceClaim, ...]
+    allocated: tuple[ResourceClaim, ...]
+    placed: Placed
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """Berth has done its part, but kube-scheduler does not place the pod; ``message`` says why."""
+
+    message: str
+
+
+Verdict = Leave | ReleaseGate | Blocked | NoFit | Allocate | Stuck
+
+
+def decide(cluster: Cluster, pod: Pod, *, budget: int) -> Verdict:
+    """Return what is to be done about ``pod`` now.
+
+    Args:
+        cluster: The ledger; read only.
+        pod: The pod as last seen.
+        budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
+    """
+    if pod.deleting or pod.is_terminal or pod.node_name:
+        return Leave("the pod is bound, finished or being deleted")
+    if not pod.is_gated:
+        return _ungated(cluster, pod)
+    # A queueing system holds the pod too: devices given now would lie idle until it lets go.
+    if any(gate != SCHEDULING_GATE for gate in pod.gates):
+        return Leave("another scheduling gate is on the pod")
+    claims: list[ResourceClaim] = []
+    for reference, _ in pod.resolved_claims():
+        claim = cluster.claim_of(pod, reference)
+        if claim is None:
+            return _missing(cluster, pod, reference)
+        claims.append(claim)
+    return _with_claims(cluster, pod, tuple(claims), budget)
+
+
+def _with_claims(
+    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], budget: int
+) -> Verdict:
+    foreign = [claim for claim in claims if not cluster.is_ours(claim)]
+    if len(foreign) == len(claims):
+        return ReleaseGate("no AllocationPolicy covers the pod's claims")
+    if foreign:
+        return Blocked(messages.not_all_ours(pod, [claim.key for claim in foreign]))
+    for claim in claims:
+        if claim.deleting:
+            return Blocked(messages.claim_deleting(pod, claim.key))
+        if claim.allocation is None and claim.key in cluster.assumed_claims:
+            return Leave(f"claim {claim.key} is being written for another pod")
+        reserved = any(consumer.uid == pod.uid for consumer in claim.reserved_for)
+        if (
+            claim.allocation is not None
+            and not reserved
+            and (len(claim.reserved_for) >= MAX_CONSUMERS)
+        ):
+            return Blocked(messages.claim_full(pod, claim.key, MAX_CONSUMERS))
+    open_claims = tuple(claim for claim in claims if claim.allocation is None)
+    allocated = tuple(claim for claim in claims if claim.allocation is not None)
+    nodes = cluster.node_states()
+    try:
+        outcome = place(
+            cluster.snapshot(),
+            pod,
+            open_claims,
+            nodes,
+            allocated=allocated,
+            policy=cluster.placement_policy(claims),
+            budget=budget,
+        )
+    except (InvalidClaimError, InvalidSelectorError, SelectorRuntimeError) as error:
+        classes = tuple(cluster.classes.values())
+        return Blocked(messages.bad_input(error, open_claims, classes))
+    if isinstance(outcome, Placed):
+        return Allocate(open_claims, allocated, outcome)
+    return NoFit(open_claims, allocated, tuple(nodes), outcome)
+
+
+def _missing(cluster: Cluster, pod: Pod, reference: PodClaimReference) -> Verdict:
+    if reference.template_name is None:
+        return Blocked(messages.claim_missing(pod, reference.name, reference.claim_name or ""))
+    if (pod.namespace, reference.template_name) not in cluster.templates:
+        return Blocked(messages.template_missing(pod, reference.name, reference.template_name))
+    return Leave(f"the claim for `{reference.name}` has not been generated yet")
+
+
+def _ungated(cluster: Cluster, pod: Pod) -> Verdict:
+    if not pod.unschedulable_message or not pod.claims:
+        return Leave("the pod is kube-scheduler's")
+    for reference, _ in pod.resolved_claims():
+        claim = cluster.claim_of(pod, reference)
+        if (
+            claim is None
+            or claim.allocation is None
+            or not cluster.is_ours(claim)
+            or all(consumer.uid != pod.uid for consumer in claim.reserved_for)
+        ):
+            return Leave("the pod is kube-scheduler's")
+    return Stuck(messages.allocated_but_unschedulable(pod, pod.unschedulable_message))

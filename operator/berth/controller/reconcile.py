@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The allocation task: which pods, in which order, and carrying out what was decided.
+
+One task decides, so that no two decisions see the same free device; what it decides is entered
+in the ledger as assumed before anything is written. Writes run beside it. Explanations are made
+when no allocation is waiting. Never blocks the event loop for longer than a slice.
+
+Source: ``docs/architecture.md``, the way of one claim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+from berth.controller.answers import (
+    ClaimConflict,
+    ClaimGone,
+    ClaimRefused,
+    ClaimWritten,
+    NotLeader,
+    PodConflict,
+    PodGone,
+    PodRefused,
+    Ungated,
+)
+from berth.controller.apierrors import ApiError
+from berth.controller.decide import (
+    Allocate,
+    Blocked,
+    Leave,
+    NoFit,
+    ReleaseGate,
+    Stuck,
+    Verdict,
+    decide,
+)
+from berth.controller.events import EventRecorder
+from berth.controller.metrics import Metrics
+from berth.controller.writer import Writer
+from berth.codec.pods import decode_pod
+from berth.explain.line import one_line
+from berth.explain.report import explain_unplaceable
+from berth.model.claims import ConsumerReference, ResourceClaim
+from berth.model.placement import Placed
+from berth.model.pods import Pod, PodKey
+from berth.model.results import AllocationResult
+from berth.state.cluster import Cluster
+
+SLICE_SECONDS = 0.02
+"""How long the task may work before it lets the event loop turn."""
+EXPLAINED_PER_ROUND = 64
+"""Explanations made before the task looks for allocation work again."""
+
+RETRY_SECONDS = 5.0
+"""Pause before a pod is decided again that only time can cure."""
+
+ALLOCATED = "ClaimsAllocated"
+FAILED = "ClaimAllocationFailed"
+UNSCHEDULABLE = "AllocatedPodUnschedulable"
+
+log = structlog.get_logger("berth.reconcile")
+
+
+class Reconciler:
+    """Decides dirty pods in order of priority, creation and uid, and carries decisions out.
+
+    Every pod is in at most one of: dirty (in the ledger), being carried out, waiting.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts it connects, each named
+        self,
+        cluster: Cluster,
+        writer: Writer,
+        events: EventRecorder,
+        metrics: Metrics,
+        *,
+        may_write: Callable[[], bool],
+        budget: int,
+    ) -> None:
+        self._cluster = cluster
+        self._writer = writer
+        self._events = events
+        self._metrics = metrics
+        self._may_write = may_write
+        self._budget = budget
+        self._wake = asyncio.Event()
+        self._carrying_out: dict[PodKey, asyncio.Task[None]] = {}
+        self._changed_meanwhile: set[PodKey] = set()
+        self._to_explain: dict[PodKey, None] = {}
+        self._slice_began = 0.0
+
+    def poke(self) -> None:
+        """Say that the ledger has changed; cheap, may be called for every event."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Decide until cancelled; then wait for the writes in flight."""
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                if self._may_write():
+                    await self._decide_dirty()
+                    await self._explain_some()
+        finally:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        for task in self._carrying_out.values():
+            task.cancel()
+        await asyncio.gather(*self._carrying_out.values(), return_exceptions=True)
+
+    # --- deciding
+
+    async def _decide_dirty(self) -> None:
+        self._slice_began = asyncio.get_running_loop().time()
+        dirty = self._cluster.take_dirty()
+        self._changed_meanwhile |= dirty & self._carrying_out.keys()
+        pods = (self._cluster.pods.get(key) for key in dirty - self._carrying_out.keys())
+        for pod in sorted((pod for pod in pods if pod is not None), key=_order):
+            self._decide_one(pod.key)
+            await self._let_others_run()
+        self._metrics.pods_pending.set(len(self._carrying_out) + len(self._cluster.waiting))
+
+    def _decide_one(self, key: PodKey) -> None:
+        # Taken anew: since the batch was sorted the loop has turned and the pod may have changed.
+        pod = self._cluster.pods.get(key)
+        if pod is None or key in self._carrying_out:
+            return
+        with self._metrics.allocation_seconds.time():
+            verdict = decide(self._cluster, pod, budget=self._budget)
+        self._metrics.decided(type(verdict).__name__)
+        match verdict:
+            case Leave():
+                self._cluster.stop_waiting(key)
+            case ReleaseGate(why):
+                log.info("gate removed", pod=str(key), reason=why)
+                self._start(pod, self._release(pod))
+            case Blocked(message):
+                self._cluster.wait(key)
+                self._say(pod, "Warning", FAILED, message)
+            case NoFit():
+                self._cluster.wait(key)
+                self._to_explain[key] = None
+            case Stuck(message):
+                self._say(pod, "Warning", UNSCHEDULABLE, message)
+            case Allocate():
+                self._cluster.stop_waiting(key)
+                self._to_explain.pop(key, None)
+                results = verdict.placed.results
+                self._cluster.assume(
+                    key,
+                    verdict.placed.node,
+                    {
+                        claim.key: result
+                        for claim, result in zip(verdict.claims, results, strict=True)
+                    },
+                )
+                self._start(pod, self._carry_out(pod, verdict))
+
+    async def _explain_some(self) -> None:
+        """Say why, for pods that still do not fit; allocation work comes first."""
+        for key in list(self._to_explain)[:EXPLAINED_PER_ROUND]:
+            if self._wake.is_set():
+                break
+            del self._to_explain[key]
+            pod = self._cluster.pods.get(key)
+            if pod is None or key in self._carrying_out:
+                continue
+            # Decided anew, because the explanation must speak of the cluster as it is now.
+            verdict: Verdict = decide(self._cluster, pod, budget=self._budget)
+            if not isinstance(verdict, NoFit):
+                self._cluster.mark_dirty(key)
+                self._wake.set()
+                continue
+            conflict = explain_unplaceable(
+                self._cluster.snapshot(),
+                pod,
+                verdict.claims,
+                verdict.nodes,
+                verdict.outcome,
+                allocated=verdict.allocated,
+                budget=self._budget,
+            )
+            self._say(pod, "Warning", FAILED, one_line(conflict))
+            await self._let_others_run()
+        if self._to_explain:
+            self._wake.set()
+
+    async def _let_others_run(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._slice_began > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            self._slice_began = loop.time()
+
+    # --- carrying out
+
+    def _start(self, pod: Pod, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(
+            self._guarded(pod, work), name=f"write {pod.key}"
+        )
+        self._carrying_out[pod.key] = task
+
+    async def _guarded(self, pod: Pod, work: Coroutine[object, object, None]) -> None:
+        """Run ``work``; whatever happens, the pod can be decided again afterwards."""
+        try:
+            await work
+        except NotLeader:
+            # Nothing was sent; the next leader decides from what the API server says.
+            self._cluster.forget(pod.key)
+            log.info("write dropped: not the leader", pod=str(pod.key))
+        except ApiError as error:
+            # Answered, so known: nothing in doubt. The pod is decided anew, a little later.
+            self._cluster.forget(pod.key)
+            log.warning("write refused", pod=str(pod.key), error=str(error))
+            self._retry_later(pod.key)
+        finally:
+            del self._carrying_out[pod.key]
+            if pod.key in self._changed_meanwhile:
+                self._changed_meanwhile.discard(pod.key)
+                self._cluster.mark_dirty(pod.key)
+                self.poke()
+
+    def _retry_later(self, key: PodKey) -> None:
+        def again() -> None:
+            self._cluster.mark_dirty(key)
+            self.poke()
+
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+
+    async def _carry_out(self, pod: Pod, verdict: Allocate) -> None:
+        consumer = ConsumerReference(resource="pods", name=pod.name, uid=pod.uid)
+        placed = verdict.placed
+        for claim, result in zip(verdict.claims, placed.results, strict=True):
+            if not await self._write_claim(pod, claim, result, consumer):
+                return
+        for claim in verdict.allocated:
+            if any(known.uid == pod.uid for known in claim.reserved_for):
+                continue
+            if not await self._reserve(pod, claim, consumer):
+                return
+        if await self._let_go(pod, placed.node if placed.pin else None):
+            self._metrics.allocated()
+            devices = describe_devices(verdict.claims, verdict.allocated, placed)
+            self._say(pod, "Normal", ALLOCATED, f"node {placed.node}: {devices}")
+
+    async def _write_claim(
+        self, pod: Pod, claim: ResourceClaim, result: AllocationResult, consumer: ConsumerReference
+    ) -> bool:
+        answer = await self._writer.write_claim(claim, result, (consumer,))
+        match answer:
+            case ClaimWritten(written):
+                self._cluster.confirm_claim(written)
+                log.info("claim allocated", claim=str(claim.key), consumer=str(pod.key))
+                return True
+            case ClaimConflict(current, detail):
+                self._cluster.forget(pod.key)
+                if current is not None:
+                    self._cluster.apply_claim(current)
+                log.info("claim changed under the write", claim=str(claim.key), reason=detail)
+            case ClaimGone(detail):
+                self._cluster.forget(pod.key)
+                self._cluster.remove_claim(claim.key, claim.uid)
+                log.info("claim is gone", claim=str(claim.key), reason=detail)
+            case ClaimRefused(detail):
+                self._cluster.forget(pod.key)
+                self._say(pod, "Warning", FAILED, f"claim {claim.key}: {detail}")
+                log.error("claim write refused", claim=str(claim.key), error=detail)
+                # No event will cure it, so neither a hot loop nor silence: try again in a while.
+                self._retry_later(pod.key)
+                return False
+        self._changed_meanwhile.add(pod.key)
+        return False
+
+    async def _reserve(self, pod: Pod, claim: ResourceClaim, consumer: ConsumerReference) -> bool:
+        match await self._writer.reserve(claim, consumer):
+            case ClaimWritten(written):
+                self._cluster.confirm_claim(written)
+                return True
+            case ClaimConflict(current, detail) if current is not None:
+                self._cluster.apply_claim(current)
+                log.info("claim changed under the write", claim=str(claim.key), reason=detail)
+            case ClaimRefused(detail):
+                self._say(pod, "Warning", FAILED, f"claim {claim.key}: {detail}")
+                self._retry_later(pod.key)
+                return False
+            case _:
+                self._cluster.remove_claim(claim.key, claim.uid)
+        self._cluster.forget(pod.key)
+        self._changed_meanwhile.add(pod.key)
+        return False
+
+    async def _release(self, pod: Pod) -> None:
+        await self._let_go(pod, None)
+
+    async def _let_go(self, pod: Pod, node: str | None) -> bool:
+        """Remove the gate, and pin the pod to ``node`` if given; tell whether the pod went."""
+        match await self._writer.ungate(pod, node):
+            case Ungated(raw):
+                self._cluster.apply_pod(decode_pod(raw))
+                return True
+            case PodGone():
+                self._cluster.remove_pod(pod.key, pod.uid)
+            case PodConflict(raw):
+                self._cluster.apply_pod(decode_pod(raw))
+                self._changed_meanwhile.add(pod.key)
+            case PodRefused(detail):
+                self._say(
+                    pod, "Warning", FAILED, f"the scheduling gate could not be removed: {detail}"
+                )
+                log.error("ungating refused", pod=str(pod.key), error=detail)
+                self._retry_later(pod.key)
+        return False
+
+    def _say(self, pod: Pod, kind: str, reason: str, message: str) -> None:
+        self._events.post(pod, kind, reason, message)
+
+
+def _order(pod: Pod) -> tuple[int, str, str]:
+    return (-pod.priority, pod.created, pod.uid)
+
+
+def describe_devices(
+    claims: tuple[ResourceClaim, ...], allocated: tuple[ResourceClaim, ...], placed: Placed
+) -> str:
+    """Return the claims with their devices, as the event ``ClaimsAllocated`` shows them.
+
+    One part a claim, in the order new claims then already allocated ones:
+    ``claim ml/train-gpu: gpu-0, gpu-1``.
+    """
+    pairs = [(claim, result) for claim, result in zip(claims, placed.results, strict=True)]
+    pairs += [(claim, claim.allocation) for claim in allocated if claim.allocation is not None]
+    return "; ".join(
+        f"claim {claim.name}: "
+        + (", ".join(str(device.device_id) for device in result.devices) or "no devices asked")
+        for claim, result in pairs
+    )

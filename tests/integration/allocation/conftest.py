@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control plane with the chart installed, and the operator under the chart's ServiceAccount.
+
+Fifty nodes with eight devices each. The operator runs outside, as with `berth run` or `kopf run`,
+but with exactly the rights that the chart gives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from berth.localcluster import ClusterSpec, LocalCluster
+from tests.support.helm import install_chart
+from tests.support.kube import Json, Kube
+from tests.support.manifests import GATE_LABEL, GPU_CLASS
+from tests.support.operators import OperatorProcess
+
+SYSTEM = "berth-system"
+VALUES: dict[str, Any] = {
+    "mode": "gated",
+    "operator": {"deploy": False},
+    "defaultPolicy": {"create": False},
+}
+POLICY_LABEL = "tests.berth.dev/policy"
+
+
+def policy(name: str, **spec: Any) -> Json:
+    """An AllocationPolicy for the namespaces that carry its name in a label."""
+    return {
+        "apiVersion": "berth.dev/v1alpha1",
+        "kind": "AllocationPolicy",
+        "metadata": {"name": name},
+        "spec": {"namespaceSelector": {"matchLabels": {POLICY_LABEL: name}}, **spec},
+    }
+
+
+async def prepare(kubeconfig: Path, folder: Path) -> Path:
+    """Create the policies and return a kubeconfig of the chart's ServiceAccount."""
+    async with Kube.from_kubeconfig(kubeconfig) as kube:
+        await kube.create(policy("only-gpus", deviceClasses=[GPU_CLASS]))
+        await kube.create(policy("everything"))
+        # The API server takes about a second to put a new admission policy into force.
+        await asyncio.sleep(2)
+        token = await kube.token(SYSTEM, "berth", seconds=7200)
+        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
+
+
+@pytest.fixture(scope="session")
+def berth_cluster() -> Iterator[LocalCluster]:
+    with LocalCluster.start(ClusterSpec(name="allocation-tests", nodes=50, devices=8)) as cluster:
+        install_chart(cluster.kubeconfig, SYSTEM, VALUES)
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(
+    berth_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("operator")
+    return asyncio.run(prepare(berth_cluster.kubeconfig, folder))
+
+
+@pytest.fixture(scope="module")
+def operator(
+    operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    log = tmp_path_factory.mktemp("operator") / "operator.log"
+    running = OperatorProcess.start(operator_kubeconfig, log)
+    yield running
+    # An operator that ended before its time has failed the test, whatever else passed.
+    assert running.process.poll() is None, log.read_text()[-3000:]
+    assert running.stop() == 0
+
+
+@pytest.fixture
+async def kube(berth_cluster: LocalCluster) -> AsyncIterator[Kube]:
+    async with Kube.from_kubeconfig(berth_cluster.kubeconfig) as client:
+        yield client
+
+
+async def _namespace(kube: Kube, labels: Json) -> AsyncIterator[str]:
+    made = await kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"generateName": "test-", "labels": labels},
+        }
+    )
+    name = made["metadata"]["name"]
+    yield name
+    # Devices are shared by all tests: the next one must find them free.
+    await kube.delete_all("pods", name)
+    await kube.wait_all("pods", lambda items: not items, name, within=60)
+    await kube.delete_all("resourceclaims", name)
+    await kube.wait_all("resourceclaims", lambda items: not items, name, within=60)
+    await kube.delete("namespaces", name)
+
+
+@pytest.fixture
+async def gated(kube: Kube, operator_kubeconfig: Path) -> AsyncIterator[str]:
+    """A namespace whose pods are gated; claims of the GPU class alone are Berth's."""
+    async for name in _namespace(kube, {**GATE_LABEL, POLICY_LABEL: "only-gpus"}):
+        yield name
+
+
+@pytest.fixture
+async def gated_everything(kube: Kube, operator_kubeconfig: Path) -> AsyncIterator[str]:
+    """A namespace whose pods are gated; every claim is Berth's."""
+    async for name in _namespace(kube, {**GATE_LABEL, POLICY_LABEL: "everything"}):
+        yield name
+
+
+@pytest.fixture
+async def devices(kube: Kube) -> list[str]:
+    """Every published GPU, as ``driver/pool/device``, in the order in which Berth tries them."""
+    slices = sorted(
+        await kube.list("resourceslices"), key=lambda each: str(each["spec"]["pool"]["name"])
+    )
+    return [
+        f"{each['spec']['driver']}/{each['spec']['pool']['name']}/{device['name']}"
+        for each in slices
+        if each["spec"]["driver"] == GPU_CLASS
+        for device in each["spec"]["devices"]
+    ]
+
+
+@pytest.fixture
+async def documentation_node(kube: Kube) -> AsyncIterator[str]:
+    """The node, class and slice of the documentation's page, the class and slice unmodified."""
+    manifests = Path(__file__).parent.parent / "kubernetes-docs"
+    name = "cluster-1-node-1"
+    (like, *_) = await kube.list("nodes")
+    await kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+        }
+    )
+    status = {key: like["status"][key] for key in ("allocatable", "capacity", "conditions")}
+    await kube.patch("nodes", name, {"status": status}, subresource="status")
+    objects = [
+        each
+        for file in ("deviceclass.yaml", "resourceslice.yaml")
+        for each in kube.load((manifests / file).read_text())
+    ]
+    for each in objects:
+        await kube.create(each)
+    yield name
+    await kube.delete("resourceslices", objects[1]["metadata"]["name"])
+    await kube.delete("deviceclasses", objects[0]["metadata"]["name"])
+    await kube.delete("nodes", name)
+
+
+@pytest.fixture
+def uncompilable_class(berth_cluster: LocalCluster) -> Iterator[str]:
+    """A DeviceClass whose expression does not compile.
+
+    The API server accepts none, so it is put into etcd beside it: as an expression would be that
+    an older release accepted.
+    """
+    name = "uncompilable.example.com"
+    key = f"/registry/deviceclasses/{name}"
+    stored = {
+        "apiVersion": "resource.k8s.io/v1",
+        "kind": "DeviceClass",
+        "metadata": {
+            "name": name,
+            "uid": "6f1f1d0e-0000-4000-8000-000000000001",
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        },
+        "spec": {"selectors": [{"cel": {"expression": "device.nosuch == 1"}}]},
+    }
+    _etcd(berth_cluster, "put", key=key, value=json.dumps(stored))
+    yield name
+    _etcd(berth_cluster, "deleterange", key=key)
+
+
+def _etcd(cluster: LocalCluster, verb: str, **fields: str) -> None:
+    import base64
+
+    body = {name: base64.b64encode(text.encode()).decode() for name, text in fields.items()}
+    request = urllib.request.Request(
+        f"{cluster.etcd_url}/v3/kv/{verb}", json.dumps(body).encode(), method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+
+
+@pytest.fixture(scope="module")
+def cluster_without_generator() -> Iterator[LocalCluster]:
+    spec = ClusterSpec(
+        name="generate-tests", nodes=2, devices=8, without=frozenset({"resourceclaim-controller"})
+    )
+    with LocalCluster.start(spec) as cluster:
+        install_chart(cluster.kubeconfig, SYSTEM, {**VALUES, "generateClaims": True})
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def generating_operator(
+    cluster_without_generator: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OperatorProcess]:
+    folder = tmp_path_factory.mktemp("generating")
+    kubeconfig = asyncio.run(prepare(cluster_without_generator.kubeconfig, folder))
+    running = OperatorProcess.start(
+        kubeconfig, folder / "operator.log", settings={"BERTH_GENERATE_CLAIMS": "true"}
+    )
+    yield running
+    assert running.process.poll() is None
+    assert running.stop() == 0
+
+
+@pytest.fixture
+async def kube_without_generator(cluster_without_generator: LocalCluster) -> AsyncIterator[Kube]:
+    async with Kube.from_kubeconfig(cluster_without_generator.kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+async def alone(kube_without_generator: Kube) -> AsyncIterator[str]:
+    """A gated namespace of the cluster in which nobody but Berth generates claims."""
+    labels = {**GATE_LABEL, POLICY_LABEL: "only-gpus"}
+    async for name in _namespace(kube_without_generator, labels):
+        yield name
