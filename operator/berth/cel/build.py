@@ -18,7 +18,7 @@ from berth.cel.literals import (
     decode_string,
     decode_uint,
 )
-from berth.cel.macros import SyntaxProblem, expand
+from berth.cel.macros import CelSyntaxError, expand
 from berth.cel.syntax import (
     Call,
     Conditional,
@@ -33,14 +33,31 @@ from berth.cel.syntax import (
     Span,
 )
 
-__all__ = ["MAX_DEPTH", "Builder", "SyntaxProblem"]
+__all__ = ["MAX_DEPTH", "Builder", "CelSyntaxError"]
 
 MAX_DEPTH = 250
 """Levels of nesting; cel-go's limit for its parser."""
 
 _RESERVED = frozenset(
-    "as break const continue else for function if import let loop package namespace return var"
-    " void while".split()
+    (
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    )
 )
 _KEYWORDS = frozenset(("in", "true", "false", "null"))
 
@@ -51,7 +68,7 @@ class _Prefixed(NamedTuple):
     """A run of one unary operator before an operand that is still to be applied."""
 
     operator: str
-    count: int
+    length: int
     operand: Node
     depth: int
     start: int
@@ -89,12 +106,13 @@ class Builder:
         (token,), operand = parts
         operator = f"{token}_"
         if not isinstance(operand, _Prefixed):
-            return _Prefixed(operator, 1, *operand, token.start_pos)
+            node, depth = operand
+            return _Prefixed(operator, 1, node, depth, token.start_pos)
         if operand.operator == operator:
-            return operand._replace(count=operand.count + 1, start=token.start_pos)
+            return operand._replace(length=operand.length + 1, start=token.start_pos)
         node, depth = _apply(operand)
-        if not isinstance(node, Literal) or operand.count > 1:
-            raise SyntaxProblem(
+        if not isinstance(node, Literal) or operand.length > 1:
+            raise CelSyntaxError(
                 f"syntax error: `{token}` before `{operand.operator[0]}`", node.span
             )
         return _Prefixed(operator, 1, node, depth, token.start_pos)
@@ -112,7 +130,7 @@ class Builder:
         if name.type == "ESCAPED":
             field = str(name)[1:-1]
             if not field or any(not (c.isascii() and (c.isalnum() or c in "_.-/ ")) for c in field):
-                raise SyntaxProblem(f"{name} is no escaped field name", _place(name))
+                raise CelSyntaxError(f"{name} is no escaped field name", _place(name))
         else:
             field = _field_name(name)
         return _deeper(Select(span, operand, field, len(parts) == 4), depth)
@@ -132,7 +150,7 @@ class Builder:
 
     def member_object(self, parts: list[Any]) -> Parsed:
         node: Node = parts[0][0]
-        raise SyntaxProblem(
+        raise CelSyntaxError(
             "messages cannot be constructed: no message type is declared",
             (node.span[0], parts[-1].end_pos),
         )
@@ -196,7 +214,7 @@ class Builder:
         except LiteralError as error:
             if token.type == "INT_LIT" and _digits_of_min_int(token):
                 return Literal(_place(token), _MIN_INT_WITHOUT_SIGN), 1
-            raise SyntaxProblem(str(error), _place(token)) from None
+            raise CelSyntaxError(str(error), _place(token)) from None
 
     def __getattr__(self, rule: str) -> Any:
         """Handle ``relation_lt`` and its kind: ``[left, operator]`` goes up as it is."""
@@ -242,19 +260,19 @@ def _place(token: Any) -> Span:
 
 def _plain_name(token: Any) -> str:
     if token in _RESERVED or token in _KEYWORDS:
-        raise SyntaxProblem(f"`{token}` is a reserved word", _place(token))
+        raise CelSyntaxError(f"`{token}` is a reserved word", _place(token))
     return str(token)
 
 
 def _field_name(token: Any) -> str:
     if token in _KEYWORDS:
-        raise SyntaxProblem(f"`{token}` is a keyword and no field name", _place(token))
+        raise CelSyntaxError(f"`{token}` is a keyword and no field name", _place(token))
     return str(token)
 
 
 def _deeper(node: Node, depth: int) -> Parsed:
     if depth >= MAX_DEPTH:
-        raise SyntaxProblem(f"nested deeper than {MAX_DEPTH} levels", node.span)
+        raise CelSyntaxError(f"nested deeper than {MAX_DEPTH} levels", node.span)
     return node, depth + 1
 
 
@@ -275,16 +293,16 @@ def _binary(parts: list[Any]) -> Parsed:
         single: Parsed = parts[0]
         _refuse_min_int(single[0])
         return single
-    ((left, d1), token), (right, d2) = parts
+    ((left, d1), operator), (right, d2) = parts
     _refuse_min_int(right)
-    function = "@in" if token == "in" else f"_{token}_"
+    function = "@in" if operator == "in" else f"_{operator}_"
     span = (left.span[0], right.span[1])
     return _deeper(Call(span, function, None, (left, right)), max(d1, d2))
 
 
 def _refuse_min_int(node: Node) -> None:
     if isinstance(node, Literal) and node.value is _MIN_INT_WITHOUT_SIGN:
-        raise SyntaxProblem("`9223372036854775808` does not fit an int of 64 bits", node.span)
+        raise CelSyntaxError("`9223372036854775808` does not fit an int of 64 bits", node.span)
 
 
 def _apply(value: Parsed | _Prefixed) -> Parsed:

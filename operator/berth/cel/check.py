@@ -9,9 +9,12 @@ Source: cel-go ``checker/checker.go``; validator of homogeneous literals.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from berth.cel import types as t
+from berth.cel.homogeneity import Items, find_mixture
 from berth.cel.library import UNSUPPORTED_FUNCTIONS, overloads
 from berth.cel.overloads import Overload
 from berth.cel.syntax import (
@@ -64,7 +67,6 @@ _LITERALS: dict[type, Type] = {
     bytes: t.BYTES,
     type(None): t.NULL,
 }
-_EXEMPT_FROM_HOMOGENEITY = "format"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def check(text: str, root: Node) -> Checked:
     """
     checker = _Checker(text)
     checker.visit(root)
-    checker.check_homogeneity(root)
+    mixture = find_mixture(root, checker.literals, checker.mapping)
+    if mixture is not None:
+        raise checker.fail(*mixture)
     types = {
         node: t.substitute(checker.mapping, kind, free_to_dyn=True)
         for node, kind in checker.types.items()
@@ -105,47 +109,51 @@ class _Checker:
         self.globals: set[Node] = set()
         self.scope: dict[str, Type] = {}
         self.variables = 0
-        self.literals: list[tuple[Node, list[Node], list[Type]]] = []
+        self.literals: list[Items] = []
+        self._visitors: dict[type, Callable[[Any], Type]] = {
+            Literal: self._literal,
+            Name: self._name,
+            Select: self._plain_select,
+            Has: self._has,
+            Index: self._index,
+            Call: self._call,
+            Logic: self._logic,
+            Conditional: self._conditional,
+            ListLiteral: self._list,
+            MapLiteral: self._map,
+            Fold: self._fold,
+            Bind: self._bind,
+            OptMap: self._opt_map,
+        }
 
     def fail(self, detail: str, span: Span, *, unsupported: bool = False) -> InvalidSelectorError:
         return InvalidSelectorError(self.text, detail, span, unsupported=unsupported)
 
     def visit(self, node: Node) -> Type:
-        match node:
-            case Literal():
-                kind = _LITERALS[type(node.value)]
-            case Name():
-                kind = self._name(node)
-            case Select():
-                kind = self._select(node, node.operand, node.field, optional=node.optional)
-            case Has():
-                self._select(node, node.operand, node.field, optional=False)
-                kind = t.BOOL
-            case Index():
-                function = "_[?_]" if node.optional else "_[_]"
-                args = (self.visit(node.operand), self.visit(node.key))
-                kind = self._resolve(node, function, args)
-            case Call():
-                kind = self._call(node)
-            case Logic():
-                self._logic(node)
-                kind = t.BOOL
-            case Conditional():
-                parts = (self.visit(node.test), self.visit(node.then), self.visit(node.otherwise))
-                kind = self._resolve(node, "_?_:_", parts)
-            case ListLiteral():
-                kind = self._list(node)
-            case MapLiteral():
-                kind = self._map(node)
-            case Fold():
-                kind = self._fold(node)
-            case Bind():
-                value = self.visit(node.value)
-                kind = self._within({node.name: value}, node.body)
-            case OptMap():
-                kind = self._opt_map(node)
+        kind = self._visitors[type(node)](node)
         self.types[node] = kind
         return kind
+
+    def _literal(self, node: Literal) -> Type:
+        return _LITERALS[type(node.value)]
+
+    def _plain_select(self, node: Select) -> Type:
+        return self._select(node, node.operand, node.field, optional=node.optional)
+
+    def _has(self, node: Has) -> Type:
+        self._select(node, node.operand, node.field, optional=False)
+        return t.BOOL
+
+    def _index(self, node: Index) -> Type:
+        args = (self.visit(node.operand), self.visit(node.key))
+        return self._resolve(node, "_[?_]" if node.optional else "_[_]", args)
+
+    def _conditional(self, node: Conditional) -> Type:
+        parts = (self.visit(node.test), self.visit(node.then), self.visit(node.otherwise))
+        return self._resolve(node, "_?_:_", parts)
+
+    def _bind(self, node: Bind) -> Type:
+        return self._within({node.name: self.visit(node.value)}, node.body)
 
     def resolved(self, kind: Type) -> Type:
         return t.substitute(self.mapping, kind)
@@ -252,7 +260,7 @@ class _Checker:
             returned = self.resolved(returned)
             if result is None:
                 result = returned
-            elif result != t.DYN and result != returned:
+            elif result not in (t.DYN, returned):
                 result = t.DYN
         if result is None:
             shown = ", ".join(self._shown(arg) for arg in args)
@@ -265,7 +273,7 @@ class _Checker:
         params = tuple(t.substitute(fresh, param) for param in overload.params)
         return params, t.substitute(fresh, overload.result)
 
-    def _logic(self, node: Logic) -> None:
+    def _logic(self, node: Logic) -> Type:
         operator = "_&&_" if node.conjunction else "_||_"
         for term in node.terms:
             kind = self.visit(term)
@@ -274,12 +282,13 @@ class _Checker:
                     f"no overload of `{operator}` for a term of type `{self._shown(kind)}`",
                     term.span,
                 )
+        return t.BOOL
 
     def _join(self, previous: Type | None, current: Type) -> Type:
         if previous is None:
             return current
         if not self.assignable(previous, current):
-            # Whether that may be is decided for the whole literal in `check_homogeneity`.
+            # Whether that may be is decided for the whole literal in `berth.cel.homogeneity`.
             return t.DYN
         return t.most_general(previous, current)
 
@@ -300,7 +309,7 @@ class _Checker:
             kind = self._element(item, self.visit(item), optional=position in node.optional)
             kinds.append(kind)
             joined = self._join(joined, kind)
-        self.literals.append((node, list(node.items), kinds))
+        self.literals.append(Items(node, node.items, tuple(kinds)))
         return t.list_of(joined or self._fresh())
 
     def _map(self, node: MapLiteral) -> Type:
@@ -314,12 +323,12 @@ class _Checker:
             kind = self._element(value, self.visit(value), optional=position in node.optional)
             values.append(kind)
             value_type = self._join(value_type, kind)
-        self.literals.append((node, list(node.keys), keys))
-        self.literals.append((node, list(node.values), values))
+        self.literals.append(Items(node, node.keys, tuple(keys)))
+        self.literals.append(Items(node, node.values, tuple(values)))
         return t.map_of(key_type or self._fresh(), value_type or self._fresh())
 
     def _fold(self, node: Fold) -> Type:
-        names, _ = self._range(node)
+        names = self._range(node)
         *filters, last = node.parts
         for part in filters:
             self.expect(self._within(names, part), t.BOOL, part.span)
@@ -337,14 +346,13 @@ class _Checker:
                 source = self.resolved(self.types[node.source])
                 keys = self._appended(node, kind)
                 return self._resolve(node, "@sortBy", (source, keys), member=True)
-            case "transformMap":
-                accumulator = t.map_of(self._fresh(), self._fresh())
-                args = (accumulator, next(iter(names.values())), kind)
             case _:
-                args = (t.map_of(self._fresh(), self._fresh()), kind)
-        step = self._resolve(node, "@insert", args)
-        self.expect(step, args[0], node.span)
-        return self.resolved(args[0])
+                entry = (next(iter(names.values())), kind)
+                accumulator = t.map_of(self._fresh(), self._fresh())
+                added = entry if node.macro == "transformMap" else (kind,)
+                step = self._resolve(node, "@insert", (accumulator, *added))
+                self.expect(step, accumulator, node.span)
+                return self.resolved(accumulator)
 
     def _appended(self, node: Node, item: Type) -> Type:
         """Return the type of a list to which ``item`` is added again and again."""
@@ -353,7 +361,7 @@ class _Checker:
         self.expect(step, accumulator, node.span)
         return self.resolved(accumulator)
 
-    def _range(self, node: Fold) -> tuple[dict[str, Type], Type]:
+    def _range(self, node: Fold) -> dict[str, Type]:
         kind = self.resolved(self.visit(node.source))
         first: Type
         second: Type
@@ -370,7 +378,7 @@ class _Checker:
             raise self.fail(
                 f"type `{self._shown(kind)}` cannot be the range of a macro", node.source.span
             )
-        return dict(zip(node.variables, (first, second), strict=False)), kind
+        return dict(zip(node.variables, (first, second), strict=False))
 
     def _opt_map(self, node: OptMap) -> Type:
         target = self.visit(node.target)
@@ -381,34 +389,3 @@ class _Checker:
         if node.flat:
             return self._resolve(node, "_?_:_", (t.BOOL, body, nothing))
         return self._resolve(node, "_?_:_", (t.BOOL, t.optional_of(body), nothing))
-
-    def check_homogeneity(self, root: Node) -> None:
-        """Refuse literals whose items differ in type; ``dyn`` is a type of its own here."""
-        exempt = _below_format(root) if any(self._uses_format(n) for n in self.overloads) else ()
-        for node, items, kinds in self.literals:
-            if node in exempt:
-                continue
-            finals = [t.substitute(self.mapping, kind, free_to_dyn=True) for kind in kinds]
-            for item, kind in zip(items, finals, strict=True):
-                if kind != finals[0]:
-                    raise self.fail(
-                        f"expected type `{finals[0]}` as of the first item but found `{kind}`",
-                        item.span,
-                    )
-
-    def _uses_format(self, node: Node) -> bool:
-        return isinstance(node, Call) and node.function == _EXEMPT_FROM_HOMOGENEITY
-
-
-def _below_format(root: Node) -> frozenset[Node]:
-    from berth.cel.syntax import children
-
-    exempt: set[Node] = set()
-    pending = [(root, False)]
-    while pending:
-        node, below = pending.pop()
-        if below:
-            exempt.add(node)
-        below = below or (isinstance(node, Call) and node.function == _EXEMPT_FROM_HOMOGENEITY)
-        pending.extend((child, below) for child in children(node))
-    return frozenset(exempt)

@@ -17,7 +17,7 @@ from berth.cel.overloads import Body, Overload
 from berth.cel.syntax import Span
 from berth.cel.values import (
     NONE,
-    CelAbort,
+    CelAbortError,
     CelType,
     Optional,
     Uint,
@@ -93,12 +93,12 @@ def logic(terms: Sequence[Closure], conjunction: bool, span: Span) -> Closure:  
             try:
                 value = term(device, frame)
             except CelRuntimeError as error:
-                if type(error) is CelAbort:
+                if type(error) is CelAbortError:
                     raise
                 failure = failure or error
                 continue
             if value is deciding:
-                return deciding
+                return not conjunction
             if value is not conjunction:
                 failure = failure or CelRuntimeError(_NOT_BOOL, span)
         if failure is not None:
@@ -189,7 +189,7 @@ def member_of_constant(item: Closure, members: Any, span: Span) -> Closure | Non
         if kind in (str, int, float, Uint):
             return value in others
         if kind is bytes or (isinstance(value, Opaque) and type_name(value).endswith("Semver")):
-            raise CelAbort("internal error: the value cannot be hashed", span)
+            raise CelAbortError("internal error: the value cannot be hashed", span)
         return (value is None or kind is CelType) and value in others
 
     return run

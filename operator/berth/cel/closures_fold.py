@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from berth.cel.equality import put_key
 from berth.cel.overloads import Overload
 from berth.cel.syntax import Span
-from berth.cel.values import CelAbort
+from berth.cel.values import CelAbortError
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
@@ -26,7 +26,7 @@ MAX_STEPS = 500_000
 _NOT_BOOL = "no such overload: the condition is no bool"
 
 
-def fold(  # noqa: PLR0913 - the parts of one node
+def fold(  # noqa: PLR0913, PLR0917 - the parts of one node
     macro: str,
     source: Closure,
     slots: tuple[int, ...],
@@ -76,30 +76,32 @@ def _each(container: Any, frame: Any, slots: tuple[int, ...], span: Span) -> Ite
     for first, second in pairs:
         frame[0] += 1
         if frame[0] > MAX_STEPS:
-            raise CelAbort("actual cost limit exceeded", span)
+            raise CelAbortError("actual cost limit exceeded", span)
         frame[slots[0]] = first
         frame[slots[-1]] = second if len(slots) == 2 else first
         yield
 
 
 def _quantifier(steps: Closure, test: Closure, *, deciding: bool, span: Span) -> Closure:
+    undecided = not deciding
+
     def run(device: Any, frame: Any) -> bool:
         failure: CelRuntimeError | None = None
         for _ in steps(device, frame):
             try:
                 value = test(device, frame)
             except CelRuntimeError as error:
-                if type(error) is CelAbort:
+                if type(error) is CelAbortError:
                     raise
                 failure = failure or error
                 continue
             if value is deciding:
-                return deciding
+                return not undecided
             if type(value) is not bool:
                 failure = failure or CelRuntimeError(_NOT_BOOL, span)
         if failure is not None:
             raise failure
-        return not deciding
+        return undecided
 
     return run
 

@@ -19,6 +19,7 @@ from berth.cel import closures_access as access
 from berth.cel import closures_fold as fold
 from berth.cel.check import Checked
 from berth.cel.library_regex import REGEX_FUNCTIONS, compile_pattern
+from berth.cel.library_time import ZONED_FUNCTIONS, UnknownZoneError, zone_offset
 from berth.cel.syntax import (
     Bind,
     Call,
@@ -40,7 +41,20 @@ from berth.errors import CelRuntimeError, InvalidSelectorError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
-_CONVERSIONS = frozenset("bool bytes double duration dyn int string timestamp type uint".split())
+_CONVERSIONS = frozenset(
+    (
+        "bool",
+        "bytes",
+        "double",
+        "duration",
+        "dyn",
+        "int",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+    )
+)
 
 
 class Compiler:
@@ -52,6 +66,21 @@ class Compiler:
         self.constants: dict[Node, Any] = {}
         self.known: dict[Node, Any] = {}
         self.scope: dict[str, tuple[int, bool]] = {}
+        self._visitors: dict[type, Callable[[Any], Closure]] = {
+            Literal: self._literal,
+            Name: self._name,
+            Select: self._select,
+            Has: self._has,
+            Index: self._index,
+            Call: self._call,
+            Logic: self._logic,
+            Conditional: self._conditional,
+            ListLiteral: self._list,
+            MapLiteral: self._map,
+            Fold: self._fold,
+            Bind: self._bind,
+            OptMap: self._opt_map,
+        }
 
     def visit(self, node: Node) -> Closure:
         """Return the closure of ``node``.
@@ -59,40 +88,31 @@ class Compiler:
         Raises:
             InvalidSelectorError: If a constant part cannot be evaluated.
         """
-        match node:
-            case Literal():
-                return self._constant(node, node.value)
-            case Name():
-                return self._name(node)
-            case Select():
-                return self._select(node)
-            case Has():
-                return access.has(self.visit(node.operand), node.field, node.span)
-            case Index():
-                return self._index(node)
-            case Call():
-                return self._call(node)
-            case Logic():
-                terms = [self.visit(term) for term in node.terms]
-                return c.logic(terms, node.conjunction, node.span)
-            case Conditional():
-                parts = [self.visit(part) for part in (node.test, node.then, node.otherwise)]
-                return c.conditional(*parts, node.span)
-            case ListLiteral():
-                return self._list(node)
-            case MapLiteral():
-                return self._map(node)
-            case Fold():
-                return self._fold(node)
-            case Bind():
-                value = self.visit(node.value)
-                slot = self._slot()
-                return c.bind(slot, value, self._within({node.name: (slot, True)}, node.body))
-            case OptMap():
-                target = self.visit(node.target)
-                slot = self._slot()
-                body = self._within({node.name: (slot, False)}, node.body)
-                return c.opt_map(target, slot, body, node.flat, node.span)
+        return self._visitors[type(node)](node)
+
+    def _literal(self, node: Literal) -> Closure:
+        return self._constant(node, node.value)
+
+    def _has(self, node: Has) -> Closure:
+        return access.has(self.visit(node.operand), node.field, node.span)
+
+    def _logic(self, node: Logic) -> Closure:
+        return c.logic([self.visit(term) for term in node.terms], node.conjunction, node.span)
+
+    def _conditional(self, node: Conditional) -> Closure:
+        test, then = self.visit(node.test), self.visit(node.then)
+        return c.conditional(test, then, self.visit(node.otherwise), node.span)
+
+    def _bind(self, node: Bind) -> Closure:
+        value = self.visit(node.value)
+        slot = self._slot()
+        return c.bind(slot, value, self._within({node.name: (slot, True)}, node.body))
+
+    def _opt_map(self, node: OptMap) -> Closure:
+        target = self.visit(node.target)
+        slot = self._slot()
+        body = self._within({node.name: (slot, False)}, node.body)
+        return c.opt_map(target, slot, body, node.flat, node.span)
 
     def _constant(self, node: Node, value: Any) -> Closure:
         self.constants[node] = value
@@ -167,6 +187,8 @@ class Compiler:
         constant = [part in self.constants for part in parts]
         if node.function in REGEX_FUNCTIONS and len(parts) > 1 and constant[1]:
             self._check_pattern(parts[1])
+        if node.function in ZONED_FUNCTIONS and len(parts) > 1 and constant[1]:
+            self._check_zone(parts[1])
         candidates = self.checked.overloads[node]
         if node.function in ("or", "orValue"):
             return c.fallback(compiled[0], compiled[1], node.function == "or", node.span)
@@ -210,6 +232,14 @@ class Compiler:
             compile_pattern(pattern)
         except CelRuntimeError as error:
             raise InvalidSelectorError(self.checked.text, error.detail, node.span) from None
+
+    def _check_zone(self, node: Node) -> None:
+        try:
+            zone_offset(str(self.constants[node]))
+        except UnknownZoneError as error:
+            raise InvalidSelectorError(
+                self.checked.text, error.detail, node.span, unsupported=True
+            ) from None
 
     def _list(self, node: ListLiteral) -> Closure:
         items = [self.visit(item) for item in node.items]

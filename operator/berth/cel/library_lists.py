@@ -8,6 +8,7 @@ Source: ``k8s.io/apiserver/pkg/cel/library/lists.go``; cel-go ``ext/lists.go``, 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -53,11 +54,11 @@ def compare(left: Any, right: Any) -> int:
         left, right = float(left), float(right)
         if left != left or right != right:  # noqa: PLR0124 - true for NaN only
             raise CelRuntimeError("NaN values cannot be ordered")
-    return (left > right) - (left < right)
+    return int(left > right) - int(left < right)
 
 
 def _is_sorted(items: tuple[Any, ...]) -> bool:
-    for left, right in zip(items, items[1:], strict=False):
+    for left, right in itertools.pairwise(items):
         try:
             if compare(left, right) > 0:
                 return False
@@ -128,6 +129,10 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(result)
 
 
+def _reverse(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return items[::-1]
+
+
 def _range(count: int) -> tuple[int, ...]:
     limited(count)
     return tuple(range(count))
@@ -140,9 +145,11 @@ def _sort(items: tuple[Any, ...]) -> tuple[Any, ...]:
 def _sort_by(items: tuple[Any, ...], keys: tuple[Any, ...]) -> tuple[Any, ...]:
     if any(type(key) is not type(keys[0]) for key in keys):
         raise CelRuntimeError("list elements must have the same type")
-    order = sorted(
-        range(len(items)), key=functools.cmp_to_key(lambda a, b: compare(keys[a], keys[b]))
-    )
+
+    def compare_keys(first: int, second: int) -> int:
+        return compare(keys[first], keys[second])
+
+    order = sorted(range(len(items)), key=functools.cmp_to_key(compare_keys))
     return tuple(items[position] for position in order)
 
 
@@ -204,7 +211,7 @@ OVERLOADS: tuple[Overload, ...] = (
     *(member("sort", (list_of(kind),), list_of(kind), _sort) for kind in _COMPARABLE),
     *(member("@sortBy", (list_of(B), list_of(kind)), list_of(B), _sort_by) for kind in _COMPARABLE),
     member("distinct", (list_of(A),), list_of(A), _distinct),
-    member("reverse", (list_of(A),), list_of(A), lambda items: items[::-1]),
+    member("reverse", (list_of(A),), list_of(A), _reverse),
     function("lists.range", (INT,), list_of(INT), _range),
     member("first", (list_of(A),), optional_of(A), _first),
     member("last", (list_of(A),), optional_of(A), _last),

@@ -7,14 +7,19 @@ Source: RE2 syntax; CEL ``matches``; ``k8s.io/apiserver/pkg/cel/library/regex.go
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
-import re2
+import re2  # type: ignore[import-untyped]  # google-re2 ships no types
 
 from berth.cel.overloads import Overload, function, member
 from berth.cel.types import BOOL, INT, STRING, list_of
 from berth.errors import CelRuntimeError
 
+_MAX_NESTING = 450
+"""Groups inside each other; Go refuses trees higher than 1,000, RE2 does not."""
+
+_ANY_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 REGEX_FUNCTIONS = frozenset(("matches", "find", "findAll"))
 
 
@@ -33,6 +38,12 @@ def compile_pattern(pattern: str) -> Any:
     Raises:
         CelRuntimeError: If RE2 does not accept the pattern.
     """
+    depth = deepest = 0
+    for character in pattern:
+        depth += (character == "(") - (character == ")")
+        deepest = max(deepest, depth)
+    if deepest > _MAX_NESTING or _ANY_BYTE.search(pattern):
+        raise CelRuntimeError("error parsing regexp: nested too deeply, or `\\C`, which Go lacks")
     try:
         return re2.compile(pattern, _options())
     except re2.error as error:
@@ -61,15 +72,10 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> tuple[str, ...]:
         if match is None:
             break
         start, end = match.span()
-        accept = True
-        if end == start == last_end:
-            accept = False
-        position = end if end > start else end + 1
-        if end == position and end == start:
-            position += 1
-        last_end = end
-        if accept:
+        if end > start or end != last_end:
             found.append(text[start:end])
+        position = end if end > start else end + 1
+        last_end = end
     return tuple(found)
 
 

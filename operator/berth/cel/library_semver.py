@@ -58,13 +58,15 @@ def parse_semver(text: str, *, normalize: bool = False) -> Semver:
     match = _SYNTAX.fullmatch(_normalize(text) if normalize else text)
     if match is None:
         raise ValueError(f"`{text[:64]}` is no semantic version")
-    numbers = [int(part) if len(part) <= 20 else MAX_UINT + 1 for part in match.group(1, 2, 3)]
-    if max(numbers) > MAX_UINT:
+    major, minor, patch = (
+        int(part) if len(part) <= 20 else MAX_UINT + 1 for part in match.group(1, 2, 3)
+    )
+    if max(major, minor, patch) > MAX_UINT:
         raise ValueError(f"`{text[:64]}` has a number that is too large")
     if match[5] is not None and "" in match[5].split("."):
         raise ValueError(f"`{text[:64]}` has an empty build identifier")
     parts = tuple(_identifier(part, text) for part in match[4].split(".")) if match[4] else ()
-    return Semver(*numbers, parts)
+    return Semver(major, minor, patch, parts)
 
 
 def _identifier(part: str, text: str) -> tuple[int, int, str]:

@@ -36,7 +36,7 @@ from berth.cel.values import (
     MAX_INT,
     MIN_INT,
     NONE,
-    CelAbort,
+    CelAbortError,
     CelType,
     Duration,
     Optional,
@@ -58,7 +58,7 @@ _MAX_TIME = 253_402_300_799 * 10**9 + 999_999_999
 def limited(size: int) -> None:
     """Stop the evaluation if a value of ``size`` characters or items is about to be made."""
     if size > MAX_SIZE:
-        raise CelAbort("actual cost limit exceeded")
+        raise CelAbortError("actual cost limit exceeded")
 
 
 def add_ints(left: int, right: int) -> int:

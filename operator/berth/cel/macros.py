@@ -31,7 +31,7 @@ _FOLDS = {
 }
 
 
-class SyntaxProblem(Exception):
+class CelSyntaxError(Exception):
     """A mistake found while the tree is built; becomes an ``InvalidSelectorError``."""
 
     def __init__(self, detail: str, span: Span, *, unsupported: bool = False) -> None:
@@ -45,7 +45,7 @@ def expand(call: Call) -> Node:
     """Return what ``call`` stands for: a node for a macro, or ``call`` itself.
 
     Raises:
-        SyntaxProblem: If the arguments of a macro are not of the form that it needs.
+        CelSyntaxError: If the arguments of a macro are not of the form that it needs.
     """
     function, target, args = call.function, call.target, call.args
     if target is None:
@@ -59,18 +59,18 @@ def expand(call: Call) -> Node:
         return call
     variables = tuple(_variable(arg) for arg in args[:count])
     if len(set(variables)) < count:
-        raise SyntaxProblem(f"`{function}` needs two different variables", args[1].span)
+        raise CelSyntaxError(f"`{function}` needs two different variables", args[1].span)
     return Fold(call.span, function, variables, target, args[count:])
 
 
 def _has(call: Call) -> Node:
     selection = call.args[0]
     if not isinstance(selection, Select) or selection.optional:
-        raise SyntaxProblem("`has` needs a field selection such as `has(a.b)`", selection.span)
+        raise CelSyntaxError("`has` needs a field selection such as `has(a.b)`", selection.span)
     return Has(call.span, selection.operand, selection.field)
 
 
 def _variable(node: Node) -> str:
     if not isinstance(node, Name):
-        raise SyntaxProblem("the variable of a macro must be a plain name", node.span)
+        raise CelSyntaxError("the variable of a macro must be a plain name", node.span)
     return node.name

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import lark
 
-from berth.cel.build import Builder, SyntaxProblem
+from berth.cel.build import Builder, CelSyntaxError
 from berth.errors import InvalidSelectorError
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 MAX_LENGTH = 10 * 1024
 """Bytes of the longest expression that the API accepts."""
 
+_STRING = (
+    r"""/[rR](?:"[^"\r\n]*"|'[^'\r\n]*')/"""
+    r"""| /"(?:[^"\\\r\n]|\\[^\r\n])*"/"""
+    r"""| /'(?:[^'\\\r\n]|\\[^\r\n])*'/"""
+)
+_LONG_STRING = (
+    r"""/[rR](?:\"{3}(?:[^"]|"(?!""))*\"{3}|\'{3}(?:[^']|'(?!''))*\'{3})/"""
+    r"""| /\"{3}(?:[^"\\]|\\(?:.|\n)|"(?!""))*\"{3}/"""
+    r"""| /\'{3}(?:[^'\\]|\\(?:.|\n)|'(?!''))*\'{3}/"""
+)
 _CHANGES = (
     # Where the rule or terminal starts in the shipped text, and what stands there instead.
     ("relation_in    : ", "relation_in : relation IN\nIN.2 : /in(?![_a-zA-Z0-9])/"),
@@ -48,16 +58,8 @@ _CHANGES = (
         "FLOAT_LIT      : ",
         r"FLOAT_LIT.2 : /(?:[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+)/",
     ),
-    (
-        "STRING_LIT     : ",
-        r"""STRING_LIT.2 : /[rR](?:"[^"\r\n]*"|'[^'\r\n]*')/"""
-        r"""| /"(?:[^"\\\r\n]|\\[^\r\n])*"/ | /'(?:[^'\\\r\n]|\\[^\r\n])*'/""",
-    ),
-    (
-        "MLSTRING_LIT   : ",
-        r'''MLSTRING_LIT.3 : /[rR](?:"""(?:[^"]|"(?!""))*"""|\'\'\'(?:[^']|'(?!''))*\'\'\')/'''
-        r'''| /"""(?:[^"\\]|\\(?:.|\n)|"(?!""))*"""/ | /\'\'\'(?:[^'\\]|\\(?:.|\n)|'(?!''))*\'\'\'/''',
-    ),
+    ("STRING_LIT     : ", f"STRING_LIT.2 : {_STRING}"),
+    ("MLSTRING_LIT   : ", f"MLSTRING_LIT.3 : {_LONG_STRING}"),
     ("BYTES_LIT      : ", "BYTES_LIT.4 : /[bB]/ MLSTRING_LIT | /[bB]/ STRING_LIT"),
     ("BOOL_LIT       : ", "BOOL_LIT.2 : /(?:true|false)(?![_a-zA-Z0-9])/"),
     ("NULL_LIT       : ", "NULL_LIT.2 : /null(?![_a-zA-Z0-9])/"),
@@ -80,7 +82,7 @@ def parse(text: str) -> Node:
         raise InvalidSelectorError(text, "the expression is no valid Unicode text")
     try:
         return _finish(_parser().parse(text))
-    except SyntaxProblem as problem:
+    except CelSyntaxError as problem:
         raise InvalidSelectorError(
             text, problem.detail, problem.span, unsupported=problem.unsupported
         ) from None
@@ -129,10 +131,11 @@ def _finish(value: Any) -> Node:
 def _describe(text: str, error: lark.exceptions.UnexpectedInput) -> tuple[str, Span]:
     if isinstance(error, lark.exceptions.UnexpectedToken) and error.token.type != "$END":
         token = error.token
-        start = token.start_pos or 0
-        shown = str(token) if len(token) <= 40 else f"{token[:40]}…"
-        return f"syntax error: unexpected `{shown}`", (start, start + len(token))
+        text_of, start = str(token), token.start_pos or 0
+        shown = text_of if len(text_of) <= 40 else f"{text_of[:40]}…"
+        return f"syntax error: unexpected `{shown}`", (start, start + len(text_of))
     if isinstance(error, lark.exceptions.UnexpectedCharacters):
-        start = error.pos_in_stream
+        position: Any = error.pos_in_stream
+        start = int(position)
         return f"syntax error: unexpected `{text[start]}`", (start, start + 1)
     return "syntax error: the expression ends too early", (len(text), len(text))

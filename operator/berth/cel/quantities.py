@@ -14,10 +14,12 @@ import re
 
 from berth.cel.equality import Opaque
 from berth.cel.values import MAX_INT, MIN_INT, register_type
-from berth.errors import QuantityError
+from berth.errors import CelRuntimeError, QuantityError
 from berth.quantity import NANO, Quantity, QuantityFormat
 
 _PARTS = re.compile(r"[+-]?([0-9]*)(?:\.([0-9]*))?(.*)", re.DOTALL)
+_EXPONENT = re.compile(r"[eE][+-]?0*([0-9]+)\Z")
+_MAX_LENGTH = 4000
 _FAST_DIGITS = 18
 _EXPONENTS = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SHIFTS = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
@@ -86,7 +88,13 @@ def parse_quantity(text: str) -> CelQuantity:
 
     Raises:
         QuantityError: If ``text`` is none.
+        CelRuntimeError: If it may be one, but is larger than Berth computes with.
     """
+    exponent_text = _EXPONENT.search(text)
+    if len(text) > _MAX_LENGTH or (
+        exponent_text is not None and len(exponent_text[1]) < 19 and int(exponent_text[1]) > 4096
+    ):
+        raise CelRuntimeError("quantities of this size are not supported")
     amount = Quantity.parse(text)
     parts = _PARTS.fullmatch(text)
     if parts is None:

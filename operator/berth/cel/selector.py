@@ -15,7 +15,7 @@ from berth.cel.compile import Closure, Compiler
 from berth.cel.device import CelDevice
 from berth.cel.parse import parse
 from berth.cel.types import BOOL, is_dyn
-from berth.cel.values import CelAbort
+from berth.cel.values import CelAbortError
 from berth.errors import CelRuntimeError, InvalidSelectorError
 
 _CACHED = 512
@@ -45,7 +45,7 @@ class Program:
         try:
             return self._closure(device, frame)
         except RecursionError:
-            raise CelAbort("the expression is nested too deeply") from None
+            raise CelAbortError("the expression is nested too deeply") from None
 
 
 class Selector(Program):
@@ -64,7 +64,7 @@ class Selector(Program):
         try:
             value = self._closure(device, [0] * self._slots if self._slots > 1 else None)
         except RecursionError:
-            raise CelAbort("the expression is nested too deeply") from None
+            raise CelAbortError("the expression is nested too deeply") from None
         if value is True or value is False:
             return value
         raise CelRuntimeError("the result of the expression is no bool")

@@ -17,7 +17,7 @@ MIN_INT: Final = -(1 << 63)
 MAX_UINT: Final = (1 << 64) - 1
 
 
-class CelAbort(CelRuntimeError):
+class CelAbortError(CelRuntimeError):
     """Ends the evaluation at once; ``&&`` and ``||`` do not absorb it, unlike other errors."""
 
 
