@@ -12,6 +12,7 @@ BerthError
 ├─ ScenarioError            a scenario file is wrong
 ├─ InvalidClaimError        a claim cannot be honoured as written
 ├─ InvalidSelectorError     a CEL expression does not compile, or costs too much
+│  └─ ClaimSelectorError    the same, with the claim, request and owner of the selector
 ├─ CelRuntimeError          a CEL expression failed on one device
 └─ SelectorRuntimeError     the same, with the claim, request, selector and device around it
 ```
@@ -66,7 +67,7 @@ class InvalidClaimError(BerthError):
     ``main/sub``, or empty where the claim as a whole is wrong; ``detail`` the cause; ``reason`` a
     stable PascalCase word for machines, one of ``MissingDeviceClass``, ``UnsupportedMode``,
     ``UnsupportedSelector``, ``UnsupportedConstraint``, ``FeatureDisabled``, ``TooManyDevices``,
-    ``AllConstraintConflict``, ``InvalidNodeSelector``, ``CapacityOutOfRange``.
+    ``AllConstraintConflict``, ``InvalidNodeSelector``, ``CapacityOutOfRange``, ``BadPool``.
     """
 
     def __init__(self, claim: str, request: str, detail: str, *, reason: str) -> None:
@@ -111,6 +112,24 @@ class InvalidSelectorError(BerthError):
         width = max(1, min(end, line_end) - start)
         line = self.expression[line_start:line_end]
         return f"{self}\n  {line}\n  {' ' * (start - line_start)}{'^' * width}"
+
+
+class ClaimSelectorError(InvalidSelectorError):
+    """A selector of a claim or class that does not compile; fatal for the pod, as upstream.
+
+    ``owner`` is ``class NAME`` or ``claim NS/NAME``, ``selector`` the index in its selectors.
+    """
+
+    def __init__(
+        self, error: InvalidSelectorError, *, claim: str, request: str, owner: str, selector: int
+    ) -> None:
+        super().__init__(error.expression, error.detail, error.span, unsupported=error.unsupported)
+        self.claim = claim
+        self.request = request
+        self.owner = owner
+        self.selector = selector
+        where = f"claim {claim}, request {request}, {owner}, selector #{selector}"
+        self.args = (f"{where}: CEL does not compile: {error.detail}",)
 
 
 class CelRuntimeError(BerthError):

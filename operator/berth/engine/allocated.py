@@ -29,9 +29,7 @@ class AllocatedState:
     holders: Mapping[DeviceID, tuple[str, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    shared: Mapping[DeviceID, tuple[str, ...]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    shared: Mapping[DeviceID, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     capacity: Mapping[DeviceID, Mapping[str, Quantity]] = field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -27,6 +27,19 @@ class SelectorFalse:
 
 
 @dataclass(frozen=True, slots=True)
+class SelectorFailed:
+    """A selector of the class or the request fails on the device; ``detail`` says how.
+
+    Met in explanations only: where a search reaches such a device, the attempt ends.
+    """
+
+    owner: str
+    index: int
+    expression: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class InUse:
     """The device is allocated to other claims, ``holders`` as ``namespace/name``, sorted."""
 
@@ -72,6 +85,11 @@ class ConstraintRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeMismatch:
+    """The device is published for other nodes (``perDeviceNodeSelection``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureOff:
     """The device needs a feature that is switched off; ``feature`` is the gate's name."""
 
@@ -80,11 +98,13 @@ class FeatureOff:
 
 Rejection = (
     SelectorFalse
+    | SelectorFailed
     | InUse
     | TakenInThisAttempt
     | Tainted
     | AttributeMissing
     | ConstraintRefused
+    | NodeMismatch
     | FeatureOff
 )
 """Why one device was refused for one request."""

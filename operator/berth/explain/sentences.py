@@ -17,10 +17,12 @@ from berth.engine.rejections import (
     FeatureOff,
     InUse,
     LimitReached,
+    NodeMismatch,
     NodeProblem,
     PoolIncomplete,
     PoolInvalid,
     Rejection,
+    SelectorFailed,
     SelectorFalse,
     Tainted,
     TakenInThisAttempt,
@@ -57,6 +59,12 @@ def _device_reason(rejection: Rejection, count: int) -> str:
                 f"{verb(count, 'does', 'do')} not match selector #{index} of {of}: "
                 f"`{expression_text(expression)}`"
             )
+        case SelectorFailed(owner, index, expression, detail):
+            of = "the request" if owner == "request" else owner
+            return (
+                f"{verb(count, 'makes', 'make')} selector #{index} of {of} fail: {detail}: "
+                f"`{expression_text(expression)}`"
+            )
         case InUse(holders):
             return f"{verb(count, 'is', 'are')} in use{_by_claims(holders)}"
         case TakenInThisAttempt(claim, request):
@@ -74,6 +82,8 @@ def _device_reason(rejection: Rejection, count: int) -> str:
             )
         case ConstraintRefused():
             return _constraint_reason(rejection, count)
+        case NodeMismatch():
+            return f"{verb(count, 'is', 'are')} published for other nodes"
         case FeatureOff(feature):
             return f"{verb(count, 'needs', 'need')} feature {feature}, which is off"
     assert_never(rejection)

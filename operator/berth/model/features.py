@@ -16,7 +16,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Which allocator features are on."""
+    """Which allocator features are on.
+
+    ``all_with_bad_pool_is_fatal`` is no gate but a difference between releases: in 1.37 and before,
+    mode All beside an incomplete or invalid pool ends the attempt on every node; later ones, and
+    Berth unless it is told otherwise, leave out the node.
+    """
 
     admin_access: bool = True
     prioritized_list: bool = True
@@ -29,3 +34,4 @@ class Features:
     optional_node_operations: bool = False
     derived_attributes: bool = False
     compatibility_groups: bool = False
+    all_with_bad_pool_is_fatal: bool = False
