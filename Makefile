@@ -49,8 +49,7 @@ run: setup ## Berth at work on a local cluster, or on that of KUBECONFIG; ONCE=1
 	$(BIN)/berth demo $(if $(ONCE),--once)
 
 .PHONY: clean
-clean: ## Stop the local clusters; remove .venv and all caches
-	@[[ ! -x $(BIN)/berth ]] || $(BIN)/berth local down --all
+clean: ## Remove .venv and the caches of this folder (not the built control plane)
 	rm -rf $(VENV) .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	find operator tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
