@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PROC = Path("/proc")
 POLL_SECONDS = 0.02
+REAP_SECONDS = 2.0
 OWNER_VARIABLE = "BERTH_LOCAL_CLUSTER"
 """Environment variable that every component carries: the folder of its cluster."""
 
@@ -123,7 +124,7 @@ def end(process: ProcessId, patience: float) -> bool:
 def wait_until_gone(process: ProcessId, patience: float) -> bool:
     """Wait up to ``patience`` seconds; return whether the process is gone, and reap it."""
     gone = wait_until_dead(process, patience)
-    reap(process.pid)
+    reap(process.pid, REAP_SECONDS if gone else 0)
     return gone
 
 
@@ -137,17 +138,28 @@ def wait_until_dead(process: ProcessId, patience: float) -> bool:
     return True
 
 
-def reap(pid: int) -> int | None:
+def reap(pid: int, patience: float = 0) -> int | None:
     """Collect a child that ended, so that it does not stay a zombie.
+
+    Args:
+        pid: The child; of others nothing is known.
+        patience: Seconds to wait for it. A program of many threads looks ended a moment before
+            the last of them has gone, and can be collected only then.
 
     Returns:
         Its exit code, negative for a signal, if it was collected now; else ``None``.
     """
-    try:
-        done, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return os.waitstatus_to_exitcode(status) if done else None
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            done, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(POLL_SECONDS)
 
 
 def strays(folder: Path) -> Iterator[ProcessId]:

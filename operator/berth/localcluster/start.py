@@ -129,7 +129,8 @@ class Starter:
 
 def died(layout: Layout, found: Record, name: str) -> ComponentDiedError:
     """Return the error for a component that does not run any more."""
-    status = processes.describe_exit(processes.reap(found.components[name].pid))
+    code = processes.reap(found.components[name].pid, processes.REAP_SECONDS)
+    status = processes.describe_exit(code)
     tail = processes.tail_of(layout.log_of(name), LOG_TAIL_LINES)
     return ComponentDiedError(found.spec.name, name, status, tail)
 
