@@ -19,6 +19,7 @@ from berth.engine.rejections import (
     RejectedDevice,
     Rejection,
     RequestSummary,
+    SelectorFailed,
     SelectorFalse,
     Tainted,
     TakenInThisAttempt,
@@ -311,6 +312,17 @@ CASES: dict[str, Callable[[], Conflict]] = {
     "feature-off": lambda: conflict(
         [claim(gpu=1)],
         *everywhere((needs(1, 0), [FeatureOff("DRAPartitionableDevices")] * 8)),
+    ),
+    "selector-fails": lambda: conflict(
+        [claim(gpu=1, more=1)],
+        *everywhere(
+            (needs(1, 0), [InUse(("ml/eval",))] * 8),
+            (
+                needs(1, 0, request="more"),
+                [SelectorFailed("request", 0, "device.attributes[device.driver].x", "no such key")]
+                * 8,
+            ),
+        ),
     ),
     "limit": lambda: conflict(
         [claim(gpu=20, more=20)],

@@ -91,9 +91,10 @@ def explain_node(
 ) -> NodeExplanation:
     """Say why ``claims`` do not fit on ``node``: for each request and device the first rejection.
 
-    ``RequestSummary.eligible`` counts the devices that the request could have if it were alone.
-    Rejections of eligible devices are those that the search met: taken by another request of the
-    same pod, or refused by a constraint.
+    A rejection is one that holds for the request alone, given what is allocated; or else one that
+    the search met before it could not go on with the request for the first time: taken by another
+    request of the same pod, or refused by a constraint beside the devices chosen before.
+    ``RequestSummary.eligible`` counts the devices that have neither.
 
     Raises:
         InvalidClaimError, InvalidSelectorError, SelectorRuntimeError: As ``allocate`` does.

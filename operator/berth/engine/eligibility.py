@@ -17,7 +17,6 @@ from berth.engine.records import DeviceRecord
 from berth.engine.rejections import (
     FeatureOff,
     InUse,
-    NodeMismatch,
     Rejection,
     SelectorFailed,
     SelectorFalse,
@@ -35,7 +34,16 @@ from berth.model.claims import ExactRequest, RequestRef
 
 OPTIONAL_NODE_OPERATIONS = "DRAOptionalNodeOperations"
 """The feature that a node must declare before its devices may skip node operations."""
-NODE_MISMATCH = NodeMismatch()
+
+
+class Elsewhere:
+    """The device is published for other nodes (``perDeviceNodeSelection``).
+
+    No rejection: nobody who asks about this node is told of devices that it does not see.
+    """
+
+
+ELSEWHERE = Elsewhere()
 
 
 class PlannedSelector:
@@ -121,7 +129,7 @@ class Eligibility:
         self._view = view
         self._claim = claim
 
-    def refusal(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
+    def refusal(self, planned: Wanting, record: DeviceRecord) -> Rejection | Elsewhere | None:
         """Return why the device cannot be taken, in the order of an ExactCount search.
 
         Availability comes before selectors: a selector that would fail on a device in use is
@@ -134,19 +142,22 @@ class Eligibility:
         )
 
     def explanation(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
-        """Return why the device cannot be taken, most telling reason first.
+        """Return why a device that the node sees cannot be taken, most telling reason first.
 
-        A device that does not match at all is not "in use" in the eyes of who asks. Never raises:
-        a selector that fails is a reason like others here.
+        A device that does not match at all is not "in use" in the eyes of who asks. A selector
+        that fails is a reason like others here.
         """
+        refused: Rejection | Elsewhere | None
         try:
             refused = self.unselectable(planned, record)
         except SelectorRuntimeError as error:
             refused = SelectorFailed(error.owner, error.selector, error.expression, error.detail)
         except ClaimSelectorError as error:
             refused = SelectorFailed(error.owner, error.selector, error.expression, error.detail)
-        except InvalidClaimError as error:
-            refused = SelectorFailed("node", 0, "", error.detail)
+        if isinstance(refused, Elsewhere):
+            raise AssertionError(  # noqa: TRY004 - a broken invariant, not a wrong argument
+                f"{record} is not on node {self._view.node.name}"
+            )
         return refused or self.in_use(planned, record) or self.untakable(planned, record)
 
     def in_use(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
@@ -159,7 +170,7 @@ class Eligibility:
             holders = self._allocated.shared.get(record.id)
         return None if holders is None else InUse(tuple(sorted(holders)))
 
-    def unselectable(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
+    def unselectable(self, planned: Wanting, record: DeviceRecord) -> Rejection | Elsewhere | None:
         """Return why the device is none of those that the request describes.
 
         Raises:
@@ -173,7 +184,7 @@ class Eligibility:
                 return refused
         view = self._view
         if record in view.unreachable:
-            return NODE_MISMATCH
+            return ELSEWHERE
         if record in view.mistakes:
             raise InvalidClaimError(
                 self._claim,

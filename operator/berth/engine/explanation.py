@@ -46,7 +46,7 @@ def explain(
     except NodeFailureError:
         return NodeExplanation(node.name, (), (), problems)
     met = _Met()
-    search = Search(plan, view, eligibility, snapshot.features, budget=budget, record=met.record)
+    search = Search(plan, view, eligibility, snapshot.features, budget=budget, record=met)
     search.run()
     summaries: list[RequestSummary] = []
     rejected: list[RejectedDevice] = []
@@ -62,13 +62,22 @@ def _bodies(plan: Plan) -> Sequence[PlannedBody]:
 
 
 class _Met:
-    """The first rejection that the search met for each request and device."""
+    """What the search met for each request until it could not go on there for the first time.
+
+    Later attempts start elsewhere and refuse other devices: together they would name every device
+    and say nothing of how far the request had come.
+    """
 
     def __init__(self) -> None:
         self.by_body: dict[PlannedBody, dict[DeviceRecord, Rejection]] = {}
+        self._closed: set[PlannedBody] = set()
 
-    def record(self, body: PlannedBody, device: DeviceRecord, rejection: Rejection) -> None:
-        self.by_body.setdefault(body, {}).setdefault(device, rejection)
+    def refused(self, body: PlannedBody, record: DeviceRecord, rejection: Rejection) -> None:
+        if body not in self._closed:
+            self.by_body.setdefault(body, {}).setdefault(record, rejection)
+
+    def exhausted(self, body: PlannedBody) -> None:
+        self._closed.add(body)
 
 
 def _explain_body(
@@ -77,14 +86,17 @@ def _explain_body(
     rejected: list[RejectedDevice] = []
     eligible = 0
     met_here = met.by_body.get(body, {})
-    candidates = [record for record in view.devices if record not in view.unreachable]
+    candidates = [
+        record
+        for record in view.devices
+        if record not in view.unreachable and record not in view.mistakes
+    ]
     for record in candidates:
         rejection = eligibility.explanation(body, record)
+        rejection = rejection or met_here.get(record)
         if rejection is None:
-            # Fit for the request alone: what the search met does not change the count.
             eligible += 1
-            rejection = met_here.get(record)
-        if rejection is not None:
+        else:
             rejected.append(RejectedDevice(body.claim, body.ref, record.id, rejection))
     return (
         RequestSummary(

@@ -250,7 +250,7 @@ class _Planner:
         name = body.device_class_name
         device_class = self.snapshot.classes.get(name)
         if not name or device_class is None:
-            detail = f"device class `{name}` does not exist" if name else "no device class is named"
+            detail = f"DeviceClass {name} does not exist" if name else "no DeviceClass is named"
             raise self._error(str(ref), detail, "MissingDeviceClass")
         return device_class
 

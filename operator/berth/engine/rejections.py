@@ -85,11 +85,6 @@ class ConstraintRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeMismatch:
-    """The device is published for other nodes (``perDeviceNodeSelection``)."""
-
-
-@dataclass(frozen=True, slots=True)
 class FeatureOff:
     """The device needs a feature that is switched off; ``feature`` is the gate's name."""
 
@@ -104,7 +99,6 @@ Rejection = (
     | Tainted
     | AttributeMissing
     | ConstraintRefused
-    | NodeMismatch
     | FeatureOff
 )
 """Why one device was refused for one request."""

@@ -12,7 +12,7 @@ Source: KEP-4381; KEP-4816 for prioritized lists.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from typing import Protocol
 
 from berth.engine.attempt import Attempt, Take
 from berth.engine.candidates import Candidates
@@ -26,8 +26,15 @@ from berth.errors import InvalidClaimError
 from berth.model.claims import MAX_DEVICES_PER_CLAIM
 from berth.model.features import Features
 
-Recorder = Callable[[PlannedBody, DeviceRecord, Rejection], None]
-"""Is told of every device that was refused because of what the attempt had taken."""
+
+class Recorder(Protocol):
+    """Is told what the search meets; for explanations."""
+
+    def refused(self, body: PlannedBody, record: DeviceRecord, rejection: Rejection) -> None:
+        """A device was refused because of what the attempt had taken."""
+
+    def exhausted(self, body: PlannedBody) -> None:
+        """A request could not get its next device beside what the attempt had taken."""
 
 
 class Answer(enum.Enum):
@@ -179,6 +186,8 @@ class Search:
 
     def _close(self, signal: _Signal) -> _Signal:
         frame = self._stack.pop()
+        if self._record is not None and isinstance(frame, _Pick):
+            self._record.exhausted(frame.body)
         return _limited(signal, ends_claim=frame.ends_claim)
 
     def _next_alternative(self, frame: _Choice, signal: _Signal) -> _Signal:
@@ -250,7 +259,7 @@ class Search:
         if self._record is not None:
             refusal = self.attempt.refusal(body, record)
             if refusal is not None:
-                self._record(body, record, refusal)
+                self._record.refused(body, record, refusal)
 
     def _tell_rest(self, frame: _Pick) -> None:
         """Tell of the candidates that were not tried because they are too few."""

@@ -17,7 +17,6 @@ from berth.engine.rejections import (
     FeatureOff,
     InUse,
     LimitReached,
-    NodeMismatch,
     NodeProblem,
     PoolIncomplete,
     PoolInvalid,
@@ -82,8 +81,6 @@ def _device_reason(rejection: Rejection, count: int) -> str:
             )
         case ConstraintRefused():
             return _constraint_reason(rejection, count)
-        case NodeMismatch():
-            return f"{verb(count, 'is', 'are')} published for other nodes"
         case FeatureOff(feature):
             return f"{verb(count, 'needs', 'need')} feature {feature}, which is off"
     assert_never(rejection)
