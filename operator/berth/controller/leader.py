@@ -11,7 +11,6 @@ Source: ``coordination.k8s.io/v1`` Lease.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime as dt
 import random
 import time
@@ -142,8 +141,8 @@ class Elector:
             self._leading = False
             self._valid_until = float("-inf")
             starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ApiError, Unreachable):
-                await starting
+            # What it ended with was looked at before, or does not matter to who lost the Lease.
+            await asyncio.wait({starting})
             on_stopped()
             log.info("leadership ended", consumer=self._identity)
             if release:
