@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from berth.cel import compile_selector
-from berth.errors import InvalidSelectorError
-from tests.support.cel_vectors import CASES, VECTORS, Report, cases, run_cel_cases
+from berth.cel.cost import least_cost
+from berth.errors import CelRuntimeError, InvalidSelectorError
+from tests.support.cel_vectors import CASES, VECTORS, Report, cases, fixture, run_cel_cases
 
 PENDING = Path(__file__).parent / "cel_pending.txt"
 
@@ -57,3 +58,23 @@ def test_mistakes_that_a_checker_finds_have_a_place_in_the_expression() -> None:
         assert caught.value.span is not None, case["id"]
         start, end = caught.value.span
         assert 0 <= start < end <= len(case["expr"]), case["id"]
+
+
+@pytest.mark.parametrize("file", ["cel-cases.yaml", "cel-random.jsonl"])
+def test_what_is_charged_never_exceeds_the_cost_that_upstream_counts(file: str) -> None:
+    devices = {
+        name: fixture(name) for name in ("gpu", "bare", "shared", "exclusive", "anon", "long")
+    }
+    compared = 0
+    for case in cases(VECTORS / file):
+        if "cost" not in case or case["id"] == "ts-tz":
+            continue
+        selector = compile_selector(case["expr"])
+        assert least_cost(selector.checked.root) <= case["cost"], case["id"]
+        try:
+            _, charge = selector.charged(devices[case["device"]])
+        except CelRuntimeError:
+            continue
+        compared += 1
+        assert charge <= case["cost"], case["id"]
+    assert compared > 300

@@ -140,6 +140,8 @@ def equals(left: Closure, right: Closure, negated: bool, span: Span) -> Closure:
 def equals_constant(left: Closure, value: Any, negated: bool, span: Span) -> Closure:  # noqa: FBT001 - which operator
     """``==`` and ``!=`` against a constant, which is what most selectors consist of."""
     kind = type(value)
+    if isinstance(value, Opaque) and value.accepts(value) and not negated:
+        return _equals_opaque(left, value, span)
     if kind not in (str, bool, int):
         return equals(left, constant(value), negated, span)
     if negated:
@@ -154,6 +156,21 @@ def equals_constant(left: Closure, value: Any, negated: bool, span: Span) -> Clo
         first = left(device, frame)
         if type(first) is kind:
             return bool(first == value)
+        try:
+            return equal(first, value)
+        except CelRuntimeError as error:
+            raise _placed(error, span) from None
+
+    return run
+
+
+def _equals_opaque(left: Closure, value: Opaque, span: Span) -> Closure:
+    kind = type(value)
+
+    def run(device: Any, frame: Any) -> bool:
+        first = left(device, frame)
+        if type(first) is kind:
+            return first.same(value)
         try:
             return equal(first, value)
         except CelRuntimeError as error:

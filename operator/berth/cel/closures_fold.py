@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The closures of the macros that go through a list or map.
 
-``all`` and ``exists`` absorb errors as ``&&`` and ``||`` do, the others do not. Every step counts
-against a limit, so that nested macros end.
+``all`` and ``exists`` absorb errors as ``&&`` and ``||`` do, the others do not. Every step is
+charged with what it costs upstream at least, so that nested macros end.
 
 Source: cel-go ``parser/macro.go`` and ``ext`` (two-variable comprehensions, lists).
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+from berth.cel.cost import LIMIT
 from berth.cel.equality import put_key
 from berth.cel.overloads import Overload
 from berth.cel.syntax import Span
@@ -19,9 +20,6 @@ from berth.cel.values import CelAbortError
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
-
-MAX_STEPS = 500_000
-"""Steps of all macros together; upstream charges at least two of its million units for each."""
 
 _NOT_BOOL = "no such overload: the condition is no bool"
 
@@ -32,10 +30,11 @@ def fold(  # noqa: PLR0913, PLR0917 - the parts of one node
     slots: tuple[int, ...],
     parts: Sequence[Closure],
     overloads: tuple[Overload, ...],
+    charge: int,
     span: Span,
 ) -> Closure:
-    """Return the closure of a macro."""
-    steps = _steps(source, slots, span)
+    """Return the closure of a macro; ``charge`` is the least cost of a step."""
+    steps = _steps(source, slots, charge, span)
     match macro:
         case "all":
             return _quantifier(steps, parts[0], deciding=False, span=span)
@@ -55,27 +54,31 @@ def fold(  # noqa: PLR0913, PLR0917 - the parts of one node
             return _transform_entries(steps, parts, span)
 
 
-def _steps(source: Closure, slots: tuple[int, ...], span: Span) -> Callable[[Any, Any], Any]:
+def _steps(
+    source: Closure, slots: tuple[int, ...], charge: int, span: Span
+) -> Callable[[Any, Any], Any]:
     """Return a generator function that sets the variables for each step and counts it."""
 
     def run(device: Any, frame: Any) -> Iterable[None]:
         container = source(device, frame)
         if type(container) is not tuple and not isinstance(container, dict):
             raise CelRuntimeError("the value is not iterable", span)
-        return _each(container, frame, slots, span)
+        return _each(container, frame, slots, charge, span)
 
     return run
 
 
-def _each(container: Any, frame: Any, slots: tuple[int, ...], span: Span) -> Iterable[None]:
+def _each(
+    container: Any, frame: Any, slots: tuple[int, ...], charge: int, span: Span
+) -> Iterable[None]:
     pairs: Iterable[tuple[Any, Any]]
     if len(slots) == 2:
         pairs = enumerate(container) if type(container) is tuple else container.items()
     else:
         pairs = ((item, None) for item in container)
     for first, second in pairs:
-        frame[0] += 1
-        if frame[0] > MAX_STEPS:
+        frame[0] += charge
+        if frame[0] > LIMIT:
             raise CelAbortError("actual cost limit exceeded", span)
         frame[slots[0]] = first
         frame[slots[-1]] = second if len(slots) == 2 else first

@@ -18,6 +18,7 @@ from berth.cel import closures as c
 from berth.cel import closures_access as access
 from berth.cel import closures_fold as fold
 from berth.cel.check import Checked
+from berth.cel.cost import least_step_cost
 from berth.cel.library_regex import REGEX_FUNCTIONS, compile_pattern
 from berth.cel.library_time import ZONED_FUNCTIONS, UnknownZoneError, zone_offset
 from berth.cel.syntax import (
@@ -194,8 +195,9 @@ class Compiler:
             return c.fallback(compiled[0], compiled[1], node.function == "or", node.span)
         if node.function in ("_==_", "_!=_"):
             negated = node.function == "_!=_"
-            if constant[1]:
-                return c.equals_constant(compiled[0], self.constants[parts[1]], negated, node.span)
+            values = self.constants if constant[1] else self.known
+            if parts[1] in values:
+                return c.equals_constant(compiled[0], values[parts[1]], negated, node.span)
             return c.equals(compiled[0], compiled[1], negated, node.span)
         if node.function == "@in":
             members = self.constants.get(parts[1]) if constant[1] else None
@@ -260,5 +262,11 @@ class Compiler:
         names = {name: (slot, False) for name, slot in zip(node.variables, slots, strict=True)}
         parts = [self._within(names, part) for part in node.parts]
         return fold.fold(
-            node.macro, source, slots, parts, self.checked.overloads.get(node, ()), node.span
+            node.macro,
+            source,
+            slots,
+            parts,
+            self.checked.overloads.get(node, ()),
+            least_step_cost(node),
+            node.span,
         )

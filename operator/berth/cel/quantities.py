@@ -10,6 +10,7 @@ Source: ``k8s.io/apimachinery/pkg/api/resource`` (``ParseQuantity``, ``int64Amou
 
 from __future__ import annotations
 
+import functools
 import re
 
 from berth.cel.equality import Opaque
@@ -125,6 +126,7 @@ def from_int(value: int) -> CelQuantity:
     return CelQuantity(value * NANO, value)
 
 
+@functools.lru_cache(maxsize=4096)
 def from_published(amount: Quantity) -> CelQuantity:
     """Return a published capacity as CEL sees it, from its canonical text."""
     if amount.nanos % NANO == 0 and abs(amount.nanos) < 10**_FAST_DIGITS * NANO:

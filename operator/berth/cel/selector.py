@@ -39,11 +39,21 @@ class Program:
         Raises:
             CelRuntimeError: If the evaluation fails.
         """
+        return self.charged(device)[0]
+
+    def charged(self, device: CelDevice) -> tuple[Any, int]:
+        """Return the value of the expression on ``device``, and what its macros were charged.
+
+        The charge is a lower bound of upstream's cost, see ``berth.cel.cost``.
+
+        Raises:
+            CelRuntimeError: If the evaluation fails.
+        """
         if device.problem:
             raise CelRuntimeError(device.problem)
-        frame = [0] * self._slots if self._slots > 1 else None
+        frame = [0] * self._slots
         try:
-            return self._closure(device, frame)
+            return self._closure(device, frame), frame[0]
         except RecursionError:
             raise CelAbortError("the expression is nested too deeply") from None
 
@@ -67,34 +77,61 @@ class Selector(Program):
             raise CelAbortError("the expression is nested too deeply") from None
         if value is True or value is False:
             return value
-        raise CelRuntimeError("the result of the expression is no bool")
+        raise CelRuntimeError("the result of the expression is no bool", self.checked.root.span)
 
 
-@functools.lru_cache(maxsize=_CACHED)
 def compile_selector(expression: str) -> Selector:
-    """Compile an expression that must give a bool; cached by its text.
+    """Compile an expression that must give a bool; kept by its text.
 
     Raises:
         InvalidSelectorError: If it does not compile, or uses what Berth does not support.
     """
-    checked, closure, slots = _compiled(expression)
+    outcome = _selector(expression)
+    if isinstance(outcome, Selector):
+        return outcome
+    raise _again(outcome)
+
+
+def compile_program(expression: str) -> Program:
+    """Compile an expression of any result type; kept by its text.
+
+    Raises:
+        InvalidSelectorError: If it does not compile, or uses what Berth does not support.
+    """
+    outcome = _program(expression)
+    if isinstance(outcome, Program):
+        return outcome
+    raise _again(outcome)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _selector(expression: str) -> Selector | InvalidSelectorError:
+    # Failures are kept, too: a claim with a bad selector is tried again and again.
+    try:
+        checked, closure, slots = _compiled(expression)
+    except InvalidSelectorError as error:
+        return error.with_traceback(None)
     kind = checked.types[checked.root]
     if kind != BOOL and not is_dyn(kind):
-        raise InvalidSelectorError(
+        return InvalidSelectorError(
             expression, f"the result must be a bool but is of type `{kind}`", checked.root.span
         )
     return Selector(expression, checked, closure, slots)
 
 
 @functools.lru_cache(maxsize=_CACHED)
-def compile_program(expression: str) -> Program:
-    """Compile an expression of any result type; cached by its text.
+def _program(expression: str) -> Program | InvalidSelectorError:
+    try:
+        return Program(expression, *_compiled(expression))
+    except InvalidSelectorError as error:
+        return error.with_traceback(None)
 
-    Raises:
-        InvalidSelectorError: If it does not compile, or uses what Berth does not support.
-    """
-    checked, closure, slots = _compiled(expression)
-    return Program(expression, checked, closure, slots)
+
+def _again(error: InvalidSelectorError) -> InvalidSelectorError:
+    """Return a new error like ``error``, so that tracebacks do not pile up on the kept one."""
+    return InvalidSelectorError(
+        error.expression, error.detail, error.span, unsupported=error.unsupported
+    )
 
 
 def _compiled(expression: str) -> tuple[Checked, Closure, int]:

@@ -203,3 +203,14 @@ def test_programs_may_give_any_value(gpu: CelDevice) -> None:
 
 def test_compiled_selectors_are_kept_by_their_text() -> None:
     assert compile_selector("1 < 2") is compile_selector("1 < 2")
+
+
+def test_a_mistake_is_kept_but_raised_anew_each_time() -> None:
+    errors = []
+    for _ in range(2):
+        with pytest.raises(InvalidSelectorError) as caught:
+            compile_selector("undeclared")
+        errors.append(caught.value)
+    first, second = errors
+    assert first is not second
+    assert (first.detail, first.span) == (second.detail, second.span)
