@@ -84,7 +84,7 @@ def render_chart(
 
 def install_chart(kubeconfig: Path, namespace: str, values: Mapping[str, Any]) -> str:
     """Install the chart as release ``berth``, making ``namespace``; return Helm's notes."""
-    return _deploy("install", kubeconfig, namespace, values, "--create-namespace")
+    return _deploy("install", kubeconfig, namespace, values, "--create-namespace", "--wait")
 
 
 def upgrade_chart(kubeconfig: Path, namespace: str, values: Mapping[str, Any]) -> str:
