@@ -33,6 +33,8 @@ app = typer.Typer(no_args_is_help=True, help="Real control planes on this comput
 WATCH_SECONDS = 0.5
 LOG_TAIL_LINES = 20
 DEFAULT_NAME = "berth"
+BERTH = "berth"
+"""What ``--without`` calls Berth's own chart."""
 
 
 class Output(StrEnum):
@@ -57,8 +59,8 @@ def up(  # noqa: PLR0917 - one parameter an option
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave out `kube-scheduler`, `kube-controller-manager`, `kwok` or "
-            "`resourceclaim-controller`; may be repeated."
+            help="Leave out `kube-scheduler`, `kube-controller-manager`, `kwok`, "
+            "`resourceclaim-controller`, or `berth` (its CRDs, roles and policies); may be repeated."
         ),
     ] = None,
     feature_gate: Annotated[
@@ -87,17 +89,35 @@ def up(  # noqa: PLR0917 - one parameter an option
             kubernetes=kubernetes or spec.DEFAULT_KUBERNETES,
             nodes=nodes,
             devices=devices,
-            without=frozenset(without or ()),
+            without=frozenset(without or ()) - {BERTH},
             extra_flags=flags,
             feature_gates=dict(map(spec.parse_gate, feature_gate or ())),
             profile=profile,
         )
         cluster = LocalCluster.start(wanted, progress.for_stderr())
+        if BERTH not in (without or ()):
+            _install_berth(cluster)
         if foreground:
             _hold(cluster, output)
         else:
             cluster.detach()
             _show_up(cluster, output)
+
+
+def _install_berth(cluster: LocalCluster) -> None:
+    """Install the chart without its Deployment, so that `berth run` finds everything in place."""
+    from berth.localcluster import install, progress  # noqa: PLC0415 - not for `--help`
+
+    generates = "resourceclaim-controller" in cluster.spec.without
+    try:
+        install.install(
+            cluster.kubeconfig,
+            {**install.EVERY_NAMESPACE, "generateClaims": generates},
+            progress=progress.for_stderr(),
+        )
+    except BaseException:
+        cluster.stop()
+        raise
 
 
 @app.command()

@@ -101,7 +101,7 @@ def uninstall(kubeconfig: Path, *, namespace: str = NAMESPACE) -> None:
 
 def is_installed(kubeconfig: Path, *, namespace: str = NAMESPACE) -> bool:
     """Tell whether the release is there."""
-    listed = _helm(kubeconfig, ("list", "--short", "--all"), namespace, None)
+    listed = _helm(kubeconfig, ("list", "--short"), namespace, None)
     return RELEASE in listed.split()
 
 
