@@ -34,7 +34,7 @@ setup: $(INSTALLED) ## Make .venv with the locked dependencies and berth itself
 
 $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "setup: Python 3.11 or newer is needed: \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)"; \
+	  echo "setup: Python 3.11 or newer is needed: \`$(PYTHON)\` is $$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version || echo not found)"; \
 	  echo; echo "hint: name another one: make setup PYTHON=python3.12"; exit 1; } >&2
 	@[[ -x $(BIN)/python ]] || $(PYTHON) -m venv $(VENV) || { \
 	  echo "setup: \`$(PYTHON)\` cannot make virtual environments"; \
@@ -75,8 +75,8 @@ layers: setup ## The import contracts of pyproject.toml
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: chart
-chart: setup ## Lint and render the chart with the Helm that tools/helm pins
-	$(BIN)/pytest -n0 tests/integration -k chart $(ARGS)
+chart: setup ## Lint, render and install the chart, with the Helm that tools/helm pins
+	$(BIN)/pytest tests/integration/chart $(ARGS)
 
 .PHONY: ci
 ci: lint types layers test ## All of these and every test, in this order
@@ -92,7 +92,7 @@ test-unit: setup ## All but integration, on two processes
 	$(BIN)/pytest -n 2 --ignore=tests/integration $(ARGS)
 
 .PHONY: test-integration
-test-integration: setup ## Berth on a real control plane, or on that of KUBECONFIG
+test-integration: setup ## Berth on a real control plane, or on that of BERTH_TEST_KUBECONFIG
 	$(BIN)/pytest tests/integration $(ARGS)
 
 .PHONY: conformance
