@@ -54,7 +54,7 @@ def build_conflict(  # noqa: PLR0913 - the facts that a conflict is made of
         undecided=outcome.undecided,
         budget=budget,
         requests=merge_requests(failures, claims),
-        together=tuple(failure.node for failure in failures if failure.is_joint),
+        together=tuple(f.node for f in failures if f.is_joint and not f.summaries),
         rivalries=find_rivalries(failures, claims, allocated),
         problems=merge_problems(explanations),
         pools_to_blame=bool(outcome.problems),

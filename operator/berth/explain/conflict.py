@@ -127,7 +127,8 @@ class Conflict:
         unexamined: How many more nodes do not fit either, and were left out for brevity.
         undecided: The nodes on which the search gave up, after ``budget`` steps each.
         requests: What cannot get its devices, in order of claims and requests.
-        together: Nodes on which each request alone has enough devices, but not all together.
+        together: Nodes on which each request alone has enough devices, but not all together,
+            and where no single request can be blamed.
         rivalries: Requests for All devices that exclude another request, if any.
         problems: Pools that cannot be used; ``pools_to_blame`` tells whether a node failed
             because of them, by the engine's word.

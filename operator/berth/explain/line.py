@@ -8,10 +8,11 @@ sentence itself, but for the length that an Event can hold.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from types import UnionType
 
 from berth.engine.rejections import Rejection, SelectorFalse
 from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict, Rivalry
-from berth.explain.merge import reason_key, regroup
+from berth.explain.merge import MET, UNMATCHED, reason_key, regroup
 from berth.explain.messages import fit_event
 from berth.explain.sentences import (
     device_sentence,
@@ -196,16 +197,15 @@ def undecided_sentence(conflict: Conflict) -> str:
 
 def request_sentence(conflict: Conflict, request: RequestConflict) -> str:
     """Say what a request wants, what there is, and for which reasons devices were refused."""
-    where = f"claim {request.claim}, request {request.request}"
-    return f"{where}: {need_sentence(conflict, request)}"
+    return f"claim {request.claim}, request {request.request}{need_sentence(conflict, request)}"
 
 
 def need_sentence(conflict: Conflict, request: RequestConflict) -> str:
-    """Return ``request_sentence`` without its *where*."""
+    """Return what follows the name of the request, from the space or colon on."""
     groups = request.groups
     limit = next((group.limit for group in groups if group.limit is not None), None)
     if limit is not None:
-        return limit_sentence(limit)
+        return f": {limit_sentence(limit)}"
     if all(group.candidates == 0 for group in groups):
         return _no_devices(conflict, request)
     if all(group.matching == 0 for group in groups) or (
@@ -214,23 +214,24 @@ def need_sentence(conflict: Conflict, request: RequestConflict) -> str:
         return _no_match(conflict, request)
     if request.asks_for_all:
         return _all_short(request)
+    return _count_short(conflict, request)
+
+
+def _count_short(conflict: Conflict, request: RequestConflict) -> str:
+    groups, need = request.groups, _wish(request)
     wanted = max(group.wanted for group in groups)
-    need = f"needs {plural(wanted, 'device')} of class {request.device_class}"
     most = max(group.matching for group in groups)
+    eligible = max(group.eligible for group in groups)
+    node = "the node" if len(request.nodes) == 1 else "any node"
     if most < wanted:
         scope = _nowhere(conflict, request)
-        return _with_reasons(
-            f"{need}, no node{scope} has more than {most}", groups, only_match=True
-        )
-    eligible = max(group.eligible for group in groups)
+        return _with_reasons(f"{need}, no node{scope} has more than {most}", groups, UNMATCHED)
     if not eligible:
         return _with_reasons(f"{need}, none is eligible", groups)
-    if eligible >= wanted:
-        return _with_reasons(f"{need}, which are not left for it", groups)
-    node = "the node" if len(request.nodes) == 1 else "any node"
-    return _with_reasons(
-        f"{need}, at most {eligible} {verb(eligible, 'is', 'are')} eligible on {node}", groups
-    )
+    at_most = f"at most {eligible} {verb(eligible, 'is', 'are')} eligible on {node}"
+    if eligible < wanted:
+        return _with_reasons(f"{need}, {at_most}", groups)
+    return _with_reasons(f"{need}, {at_most}, but no choice of them fits", groups, MET)
 
 
 def _is_everywhere(conflict: Conflict, request: RequestConflict) -> bool:
@@ -264,7 +265,7 @@ def _no_match(conflict: Conflict, request: RequestConflict) -> str:
         )
         noun = "driver" if len(conflict.drivers) == 1 else "drivers"
         return (
-            f"{scope} matches DeviceClass {request.device_class}: "
+            f": {scope} matches class {request.device_class}: "
             f"devices are published by {noun} {name_list(conflict.drivers)}"
         )
     return _with_reasons(f"{_wish(request)}, no device matches", request.groups)
@@ -276,9 +277,9 @@ def _owner(group: DeviceGroup) -> str:
 
 def _wish(request: RequestConflict) -> str:
     if request.asks_for_all:
-        return f"asks for All devices of class {request.device_class}"
+        return f" asks for All devices of class {request.device_class}"
     wanted = max(group.wanted for group in request.groups)
-    return f"needs {plural(wanted, 'device')} of class {request.device_class}"
+    return f" needs {plural(wanted, 'device')} of class {request.device_class}"
 
 
 def _all_short(request: RequestConflict) -> str:
@@ -289,18 +290,19 @@ def _all_short(request: RequestConflict) -> str:
         device
         for group in groups
         for device in group.devices
-        if not isinstance(device.rejection, SelectorFalse)
+        if not isinstance(device.rejection, UNMATCHED)
     )
     where = "" if len(groups) == 1 and len(groups[0].nodes) == 1 else " of a node"
-    return f"asks for {devices}{where}, some cannot be taken: {_sentences(refused)}"
+    return f" asks for {devices}{where}, some cannot be taken: {_sentences(refused)}"
 
 
-def _with_reasons(text: str, groups: Sequence[NodeGroup], *, only_match: bool = False) -> str:
+def _with_reasons(text: str, groups: Sequence[NodeGroup], kinds: UnionType | None = None) -> str:
+    """Return ``text`` with the reasons for refusing devices, or with those of some kinds only."""
     refused = regroup(
         device
         for group in groups
         for device in group.devices
-        if not only_match or isinstance(device.rejection, SelectorFalse)
+        if kinds is None or isinstance(device.rejection, kinds)
     )
     return f"{text}: {_sentences(refused)}" if refused else text
 

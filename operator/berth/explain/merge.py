@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from berth.engine.rejections import (
+    AttributeMissing,
     ConstraintRefused,
     InUse,
     NodeExplanation,
@@ -18,7 +19,9 @@ from berth.engine.rejections import (
     RejectedDevice,
     Rejection,
     RequestSummary,
+    SelectorFailed,
     SelectorFalse,
+    TakenInThisAttempt,
 )
 from berth.explain.conflict import (
     DeviceGroup,
@@ -35,13 +38,20 @@ Place = tuple[int, RequestRef]
 """A request of the attempt: the index of its claim, and its name."""
 
 
+MET = TakenInThisAttempt | ConstraintRefused | AttributeMissing
+"""Rejections that depend on what was taken before; such devices are eligible all the same."""
+UNMATCHED = SelectorFalse | SelectorFailed
+"""Rejections of devices that are none of those that the request describes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What fails on one node.
 
-    ``summaries`` are the requests to blame; where ``is_joint`` is true each request has enough
-    devices and only their combination fails, so that ``summaries`` are those with any rejection.
-    ``requests`` are all requests of the attempt.
+    ``summaries`` are the requests to blame. Where ``is_joint`` is true each request alone has
+    enough devices and only their combination fails; then ``summaries`` are those that the search
+    could not satisfy beside what it had taken, if it got so far. ``requests`` are all requests of
+    the attempt, none where an unusable pool kept the search from beginning.
     """
 
     node: str
@@ -60,6 +70,11 @@ def is_short(summary: RequestSummary) -> bool:
     return summary.eligible < summary.wanted
 
 
+def is_met(refused: RejectedDevice) -> bool:
+    """Tell whether the device was refused only because of what the attempt itself had taken."""
+    return isinstance(refused.rejection, MET)
+
+
 def failure_of(explanation: NodeExplanation) -> Failure:
     """Return which requests fail on the node; a request fails if all its alternatives do."""
     by_request: dict[tuple[int, str], list[RequestSummary]] = {}
@@ -74,13 +89,17 @@ def failure_of(explanation: NodeExplanation) -> Failure:
         if all(is_short(alternative) for alternative in alternatives)
         for summary in alternatives
     )
-    involved = tuple(s for s in explanation.requests if (s.claim, s.request) in rejected)
+    met = tuple(
+        summary
+        for summary in explanation.requests
+        if any(is_met(each) for each in rejected.get((summary.claim, summary.request), ()))
+    )
     return Failure(
         node=explanation.node,
         requests=explanation.requests,
-        summaries=short or involved,
+        summaries=short or met,
         rejected={place: tuple(devices) for place, devices in rejected.items()},
-        is_joint=not short,
+        is_joint=bool(explanation.requests) and not short,
     )
 
 
@@ -128,7 +147,7 @@ def _node_groups(
     for summary, failure in pairs:
         by_reason: dict[Hashable, list[RejectedDevice]] = {}
         refused = failure.rejected.get(place, ())
-        matching = summary.candidates - sum(isinstance(r.rejection, SelectorFalse) for r in refused)
+        matching = summary.candidates - sum(isinstance(r.rejection, UNMATCHED) for r in refused)
         for each in refused:
             by_reason.setdefault(reason_key(each.rejection), []).append(each)
         signature = (

@@ -9,12 +9,11 @@ Every message follows the grammar ``where: what is wrong: detail`` and fits an E
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from berth.errors import BerthError, InvalidSelectorError
-from berth.model.claims import ClaimKey, ResourceClaim
+from berth.errors import BerthError
+from berth.model.claims import ClaimKey
 from berth.model.pods import Pod
-from berth.model.slices import DeviceClass, Selector
 
 MAX_MESSAGE_BYTES = 1024
 """``NoteLengthLimit`` of events.k8s.io; the API server refuses a longer note."""
@@ -88,48 +87,6 @@ def allocated_but_unschedulable(pod: Pod, detail: str) -> str:
     )
 
 
-def bad_input(
-    error: BerthError,
-    claims: Iterable[ResourceClaim] = (),
-    classes: Iterable[DeviceClass] = (),
-) -> str:
-    """Return the line for an exception of the engine.
-
-    Args:
-        error: What the engine raised.
-        claims: The claims of the call, in its order. A selector that does not compile is looked
-            up in them, because the compiler does not know whose expression it was given.
-        classes: The DeviceClasses that the claims name, for the same purpose.
-    """
-    if isinstance(error, InvalidSelectorError):
-        where = selector_place(error.expression, claims, classes)
-        return fit_event(f"{where}: {error}" if where else str(error))
+def bad_input(error: BerthError) -> str:
+    """Return the line for an exception of the engine, which names object and cause itself."""
     return fit_event(str(error))
-
-
-def selector_place(
-    expression: str, claims: Iterable[ResourceClaim], classes: Iterable[DeviceClass]
-) -> str:
-    """Return the first place that holds ``expression``, as the *where* of a message; may be empty.
-
-    The engine evaluates the selectors of a request's class before the request's own.
-    """
-    class_by_name = {each.name: each for each in classes}
-    for claim in claims:
-        for request in claim.spec.requests:
-            for body in request.alternatives:
-                name = f"{request.name}/{body.name}" if body.name else request.name
-                where = f"claim {claim.key}, request {name}"
-                device_class = class_by_name.get(body.device_class_name)
-                if device_class is not None:
-                    index = _index(expression, device_class.selectors)
-                    if index is not None:
-                        return f"{where}, class {device_class.name}, selector #{index}"
-                index = _index(expression, body.selectors)
-                if index is not None:
-                    return f"{where}, selector #{index}"
-    return ""
-
-
-def _index(expression: str, selectors: Sequence[Selector]) -> int | None:
-    return next((i for i, each in enumerate(selectors) if each.cel == expression), None)

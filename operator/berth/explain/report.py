@@ -26,6 +26,8 @@ __all__ = ["as_json", "cause_key", "explain_unplaceable", "one_line", "tree"]
 
 MAX_NODES = 50
 """How many nodes are explained; the rest is counted."""
+EXPLAIN_BUDGET = 2_000
+"""Steps of the search that is repeated to see it fail: the first failures tell what is needed."""
 
 
 def explain_unplaceable(  # noqa: PLR0913 - the arguments of the placement, and its outcome
@@ -51,7 +53,7 @@ def explain_unplaceable(  # noqa: PLR0913 - the arguments of the placement, and 
             holds the devices which another claim of the same pod needs.
         max_nodes: How many of the nodes whose devices do not fit are looked at, by name. Unusable
             pools come first, because the others may wait for them.
-        budget: Steps for each node, as for the placement.
+        budget: Steps that the placement had for each node; explaining takes less.
 
     Raises:
         InvalidClaimError: As ``berth.engine.allocate`` does.
@@ -62,7 +64,7 @@ def explain_unplaceable(  # noqa: PLR0913 - the arguments of the placement, and 
     with_problems = set(outcome.problems)
     names = sorted(outcome.no_fit, key=lambda name: (name not in with_problems, name))
     explanations = [
-        explain_node(snapshot, node_by_name[name], claims, budget=budget)
+        explain_node(snapshot, node_by_name[name], claims, budget=min(budget, EXPLAIN_BUDGET))
         for name in names[:max_nodes]
     ]
     return build_conflict(

@@ -18,11 +18,12 @@ from berth.engine.rejections import (
     InUse,
     RejectedDevice,
     RequestSummary,
+    SelectorFailed,
     SelectorFalse,
     TakenInThisAttempt,
 )
 from berth.explain.conflict import Rivalry
-from berth.explain.merge import Failure
+from berth.explain.merge import UNMATCHED, Failure
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
 from berth.model.devices import DeviceID
 
@@ -117,15 +118,20 @@ def _merge(found: Sequence[tuple[_Pair, str]]) -> Rivalry:
 
 def _pairs(pod: _Pod, failure: Failure, summary: RequestSummary) -> Iterator[_Pair]:
     place = pod.place(summary)
-    rivals = _rivals(pod, failure.rejected.get((summary.claim, summary.request), ()))
+    refused = failure.rejected.get((summary.claim, summary.request), ())
+    rivals = _rivals(pod, refused)
+    missing = summary.wanted - (summary.candidates - len(refused))
     for rival, count in rivals.items():
         if not _is_free_of_others(pod, failure, rival):
             continue
         if summary.mode == ALL:
-            yield _Pair(place, summary.wanted, rival, count)
-        elif pod.wants_all(rival) and summary.wanted <= summary.eligible + count:
+            # The search may have tried several devices for the rival before it gave up.
+            yield _Pair(
+                place, summary.wanted, rival, min(count, _wanted(pod, failure, rival) or count)
+            )
+        elif pod.wants_all(rival) and 0 < missing <= count:
             size = _wanted(pod, failure, rival) or pod.held(rival)
-            yield _Pair(rival, size, place, summary.wanted - summary.eligible)
+            yield _Pair(rival, size, place, missing)
 
 
 def _rivals(pod: _Pod, refused: Sequence[RejectedDevice]) -> dict[_Place, int]:
@@ -133,7 +139,7 @@ def _rivals(pod: _Pod, refused: Sequence[RejectedDevice]) -> dict[_Place, int]:
     rivals: dict[_Place, int] = {}
     for each in refused:
         match each.rejection:
-            case SelectorFalse():
+            case SelectorFalse() | SelectorFailed():
                 continue
             case TakenInThisAttempt(claim, request):
                 rival = _Place(claim, request)
@@ -150,7 +156,7 @@ def _rivals(pod: _Pod, refused: Sequence[RejectedDevice]) -> dict[_Place, int]:
 def _is_free_of_others(pod: _Pod, failure: Failure, rival: _Place) -> bool:
     """Tell whether the rival could not take other devices once somebody lets them go."""
     return all(
-        isinstance(each.rejection, SelectorFalse | TakenInThisAttempt)
+        isinstance(each.rejection, UNMATCHED | TakenInThisAttempt)
         for summary in failure.requests
         if pod.place(summary) == rival
         for each in failure.rejected.get((summary.claim, summary.request), ())

@@ -108,7 +108,7 @@ def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
     root.below = _reasons(group)
     if not root.below:
         # Nothing was refused: what there is, is too little.
-        return _Branch(f"{where}request `{request.request}` {need_sentence(conflict, request)}")
+        return _Branch(f"{where}request `{request.request}`{need_sentence(conflict, request)}")
     return root
 
 

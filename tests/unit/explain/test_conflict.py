@@ -157,7 +157,7 @@ def test_the_text_of_a_thousand_nodes_fits_an_event() -> None:
     line = one_line(conflict([claim(gpu=99)], *many, unexamined=[f"m{i}" for i in range(950)]))
 
     assert line == (
-        "claim ml/train, request gpu: needs 99 devices of class gpu.example.com, none is eligible: "
+        "claim ml/train, request gpu needs 99 devices of class gpu.example.com, none is eligible: "
         "4950 devices are in use (claims ml/job-0, ml/job-1, ml/job-10 and 4947 more); "
         "950 more nodes without fitting devices are not described"
     )
@@ -253,7 +253,7 @@ class TestAllAndOneMore:
         assert one_line(told) == (
             "claim ml/shared, request every asks for All 2 matching devices, claim ml/own, "
             "request gpu needs 1 more of the same: 1 node cannot satisfy both; "
-            "claim ml/own, request gpu: needs 1 device of class gpu.example.com, "
+            "claim ml/own, request gpu needs 1 device of class gpu.example.com, "
             "none is eligible: 1 device is in use (claim ml/eval)"
         )
 
