@@ -192,8 +192,9 @@ class EventRecorder:
     async def run(self) -> None:
         """Post until cancelled."""
         while True:
-            pause = await self._post_due()
+            # Cleared first: what is posted while requests are under way must not wait for more.
             self._wake.clear()
+            pause = await self._post_due()
             try:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
