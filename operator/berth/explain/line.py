@@ -250,7 +250,9 @@ def _no_devices(conflict: Conflict, request: RequestConflict) -> str:
     if not conflict.drivers:
         return f"{wish}, no driver publishes devices"
     count = len(request.nodes)
-    return f"{wish}, {plural(count, 'node')} {verb(count, 'has', 'have')} no devices at all"
+    sees_pools = any(request.nodes & set(group.nodes) for group in conflict.problems)
+    what = "no usable devices" if sees_pools else "no devices at all"
+    return f"{wish}, {plural(count, 'node')} {verb(count, 'has', 'have')} {what}"
 
 
 def _no_match(conflict: Conflict, request: RequestConflict) -> str:
