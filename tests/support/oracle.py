@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exhaustive allocator for small instances: can the claims be satisfied at all?
+
+Tries every choice of alternatives and devices, with no order and no cleverness, and shares no
+code with ``berth.engine``. Knows pools, reach, selectors, modes, prioritized lists, admin access,
+taints and scalar constraints; nothing about counters, capacity or errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from berth.cel import CelDevice, compile_selector
+from berth.model.claims import ALL, DeviceConstraint, ExactRequest, RequestRef, ResourceClaim
+from berth.model.devices import AttributeValue, Device, DeviceID, PoolID, TaintEffect
+from berth.model.nodes import Node
+from berth.model.slices import DeviceClass, ResourceSlice
+
+Choice = tuple[int, RequestRef, ExactRequest, tuple["Published", ...]]
+"""The index of a claim, a request or alternative of it, and the devices given to it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Published:
+    """A device where it was published."""
+
+    id: DeviceID
+    device: Device
+    driver: str
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A whole problem: is there a choice of devices for ``claims`` on ``node``?"""
+
+    slices: Sequence[ResourceSlice]
+    classes: Mapping[str, DeviceClass]
+    in_use: frozenset[DeviceID]
+    node: Node
+    claims: Sequence[ResourceClaim]
+
+
+def is_satisfiable(instance: Instance) -> bool:
+    """Tell whether some choice of alternatives and devices satisfies all claims."""
+    devices = visible_devices(instance.slices, instance.node)
+    return any(True for _ in _choices(instance, devices, 0, 0, []))
+
+
+def visible_devices(slices: Sequence[ResourceSlice], node: Node) -> list[Published]:
+    """Return the devices of all complete and consistent pools that the node can use."""
+    found: list[Published] = []
+    for pool in sorted({each.pool_id for each in slices}):
+        found.extend(_of_pool(pool, [s for s in slices if s.pool_id == pool], node))
+    return found
+
+
+def _of_pool(pool: PoolID, slices: Sequence[ResourceSlice], node: Node) -> list[Published]:
+    seen = [s for s in slices if reaches(s, node)]
+    if not seen:
+        return []
+    newest = max(s.generation for s in seen)
+    seen = [s for s in seen if s.generation == newest]
+    if len(seen) != seen[0].resource_slice_count:
+        everywhere = [s for s in slices if s.generation == newest]
+        if max(s.generation for s in slices) > newest:
+            return []
+        if len(everywhere) != seen[0].resource_slice_count:
+            return []
+    devices = [
+        Published(DeviceID(pool.driver, pool.pool, d.name), d, pool.driver)
+        for s in seen
+        for d in s.devices
+    ]
+    return devices if len({d.id for d in devices}) == len(devices) else []
+
+
+def reaches(published: ResourceSlice, node: Node) -> bool:
+    """Tell whether the slice is for the node; per-device reach is not known here."""
+    if published.node_name:
+        return published.node_name == node.name
+    if published.all_nodes:
+        return True
+    return published.node_selector is not None and published.node_selector.matches(node)
+
+
+def matches(instance: Instance, body: ExactRequest, published: Published) -> bool:
+    """Tell whether all selectors of the class and the request are true for the device."""
+    device = published.device
+    cel = CelDevice.build(
+        published.driver,
+        device.attributes,
+        {name: each.value for name, each in device.capacity.items()},
+        device.allow_multiple_allocations,
+    )
+    selectors = (*instance.classes[body.device_class_name].selectors, *body.selectors)
+    return all(compile_selector(each.cel or "").matches(cel) for each in selectors)
+
+
+def tolerates(body: ExactRequest, device: Device) -> bool:
+    """Tell whether no taint of the device keeps the request away."""
+    blocking = [
+        t for t in device.taints if t.effect in {TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE}
+    ]
+    return all(any(each.tolerates(t) for each in body.tolerations) for t in blocking)
+
+
+def attribute(published: Published, name: str) -> AttributeValue | None:
+    """Return the attribute that a constraint means by ``domain/name``."""
+    domain, _, bare = name.partition("/")
+    attributes = published.device.attributes
+    return attributes.get(name) or (attributes.get(bare) if domain == published.driver else None)
+
+
+def _choices(
+    instance: Instance,
+    devices: Sequence[Published],
+    claim: int,
+    request: int,
+    so_far: list[Choice],
+) -> Iterator[list[Choice]]:
+    if claim == len(instance.claims):
+        yield so_far
+        return
+    requests = instance.claims[claim].spec.requests
+    if request == len(requests):
+        mine = [choice for choice in so_far if choice[0] == claim]
+        if all(holds(each, mine) for each in instance.claims[claim].spec.constraints):
+            yield from _choices(instance, devices, claim + 1, 0, so_far)
+        return
+    for body in requests[request].alternatives:
+        ref = RequestRef(requests[request].name, body.name)
+        for chosen in _sets(instance, devices, body):
+            if all(_is_free(instance, d, claim, body, so_far) for d in chosen):
+                choice = (claim, ref, body, chosen)
+                yield from _choices(instance, devices, claim, request + 1, [*so_far, choice])
+
+
+def _sets(
+    instance: Instance, devices: Sequence[Published], body: ExactRequest
+) -> Iterator[tuple[Published, ...]]:
+    matching = [d for d in devices if matches(instance, body, d)]
+    size = len(matching) if body.allocation_mode == ALL else body.count
+    if matching or size:
+        for chosen in combinations(matching, size):
+            if all(tolerates(body, d.device) for d in chosen):
+                yield chosen
+
+
+def _is_free(
+    instance: Instance, wanted: Published, claim: int, body: ExactRequest, so_far: list[Choice]
+) -> bool:
+    takers = [choice for choice in so_far if wanted in choice[3]]
+    if body.admin_access:
+        return all(taker[0] != claim for taker in takers)
+    return wanted.id not in instance.in_use and not takers
+
+
+def holds(constraint: DeviceConstraint, choices: Sequence[Choice]) -> bool:
+    """Tell whether the constraint holds between the devices of one claim."""
+    under = [d for _, ref, _, ds in choices if ref.is_named_by(constraint.requests) for d in ds]
+    name = constraint.match_attribute or constraint.distinct_attribute or ""
+    values = [attribute(d, name) for d in under]
+    if None in values:
+        return False
+    return len(set(values)) == (
+        len(values) if constraint.distinct_attribute else min(1, len(values))
+    )
