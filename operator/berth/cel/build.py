@@ -125,6 +125,7 @@ class Builder:
 
     def member_dot(self, parts: list[Any]) -> Parsed:
         operand, depth = parts[0]
+        _refuse_min_int(operand)
         name = parts[-1]
         span = (operand.span[0], name.end_pos)
         if name.type == "ESCAPED":
@@ -137,6 +138,7 @@ class Builder:
 
     def member_dot_arg(self, parts: list[Any]) -> Parsed:
         operand, depth = parts[0]
+        _refuse_min_int(operand)
         args = parts[4] if len(parts) == 6 else []
         span = (operand.span[0], parts[-1].end_pos)
         call = expand(Call(span, _field_name(parts[2]), operand, tuple(n for n, _ in args)))
@@ -144,6 +146,7 @@ class Builder:
 
     def member_index(self, parts: list[Any]) -> Parsed:
         operand, d1 = parts[0]
+        _refuse_min_int(operand)
         key, d2 = parts[-2]
         span = (operand.span[0], parts[-1].end_pos)
         return _deeper(Index(span, operand, key, len(parts) == 5), max(d1, d2))

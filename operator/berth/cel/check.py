@@ -221,7 +221,7 @@ class _Checker:
             name = self._qualified(node.target)
             if name is not None and (f"{name}.{node.function}", False) in self.table:
                 self.globals.add(node)
-                args = tuple(self.visit(arg) for arg in node.args)
+                args = tuple(map(self.visit, node.args))
                 return self._resolve(node, f"{name}.{node.function}", args)
         member = node.target is not None
         if (node.function, member) not in self.table:
@@ -234,7 +234,7 @@ class _Checker:
                 unsupported=node.function in UNSUPPORTED_FUNCTIONS,
             )
         parts = node.args if node.target is None else (node.target, *node.args)
-        args = tuple(self.visit(part) for part in parts)
+        args = tuple(map(self.visit, parts))
         return self._resolve(node, node.function, args, member=member)
 
     def _qualified(self, node: Node) -> str | None:

@@ -59,7 +59,10 @@ _CONVERSIONS = frozenset(
 
 
 class Compiler:
-    """Compiles one expression; ``slots`` is the size of the frame that it needs."""
+    """Compiles one expression; ``slots`` is the size of the frame that it needs.
+
+    Parts are visited by ``map``, since a comprehension would be one more level of recursion.
+    """
 
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
@@ -98,7 +101,7 @@ class Compiler:
         return access.has(self.visit(node.operand), node.field, node.span)
 
     def _logic(self, node: Logic) -> Closure:
-        return c.logic([self.visit(term) for term in node.terms], node.conjunction, node.span)
+        return c.logic(list(map(self.visit, node.terms)), node.conjunction, node.span)
 
     def _conditional(self, node: Conditional) -> Closure:
         test, then = self.visit(node.test), self.visit(node.then)
@@ -184,7 +187,7 @@ class Compiler:
         parts: tuple[Node, ...] = node.args
         if node.target is not None and node not in self.checked.globals:
             parts = (node.target, *node.args)
-        compiled = [self.visit(part) for part in parts]
+        compiled = list(map(self.visit, parts))
         constant = [part in self.constants for part in parts]
         if node.function in REGEX_FUNCTIONS and len(parts) > 1 and constant[1]:
             self._check_pattern(parts[1])
@@ -244,14 +247,14 @@ class Compiler:
             ) from None
 
     def _list(self, node: ListLiteral) -> Closure:
-        items = [self.visit(item) for item in node.items]
+        items = list(map(self.visit, node.items))
         if not node.optional and all(item in self.constants for item in node.items):
             return self._constant(node, tuple(self.constants[item] for item in node.items))
         return c.list_of(items, node.optional, node.span)
 
     def _map(self, node: MapLiteral) -> Closure:
-        keys = [self.visit(key) for key in node.keys]
-        values = [self.visit(value) for value in node.values]
+        keys = list(map(self.visit, node.keys))
+        values = list(map(self.visit, node.values))
         closure = c.map_of(keys, values, node.optional, node.span)
         constant = all(part in self.constants for part in (*node.keys, *node.values))
         return self._folded(node, closure) if constant and not node.optional else closure
@@ -260,7 +263,9 @@ class Compiler:
         source = self.visit(node.source)
         slots = tuple(self._slot() for _ in node.variables)
         names = {name: (slot, False) for name, slot in zip(node.variables, slots, strict=True)}
-        parts = [self._within(names, part) for part in node.parts]
+        outer, self.scope = self.scope, {**self.scope, **names}
+        parts = list(map(self.visit, node.parts))
+        self.scope = outer
         return fold.fold(
             node.macro,
             source,

@@ -7,7 +7,8 @@ Source: ``k8s.io/dynamic-resource-allocation/cel`` (stored-expression environmen
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from berth.cel.analyse import Projection, analyse
 from berth.cel.check import Checked, check
@@ -19,6 +20,8 @@ from berth.cel.values import CelAbortError
 from berth.errors import CelRuntimeError, InvalidSelectorError
 
 _CACHED = 512
+
+T = TypeVar("T")
 
 
 class Program:
@@ -86,7 +89,7 @@ def compile_selector(expression: str) -> Selector:
     Raises:
         InvalidSelectorError: If it does not compile, or uses what Berth does not support.
     """
-    outcome = _selector(expression)
+    outcome = _guarded(_selector, expression)
     if isinstance(outcome, Selector):
         return outcome
     raise _again(outcome)
@@ -98,10 +101,18 @@ def compile_program(expression: str) -> Program:
     Raises:
         InvalidSelectorError: If it does not compile, or uses what Berth does not support.
     """
-    outcome = _program(expression)
+    outcome = _guarded(_program, expression)
     if isinstance(outcome, Program):
         return outcome
     raise _again(outcome)
+
+
+def _guarded(compiler: Callable[[str], T], expression: str) -> T:
+    # Outside of the cache, since it depends on how deep the caller is itself.
+    try:
+        return compiler(expression)
+    except RecursionError:
+        raise InvalidSelectorError(expression, "the expression is nested too deeply") from None
 
 
 @functools.lru_cache(maxsize=_CACHED)
@@ -135,10 +146,6 @@ def _again(error: InvalidSelectorError) -> InvalidSelectorError:
 
 
 def _compiled(expression: str) -> tuple[Checked, Closure, int]:
-    try:
-        checked = check(expression, parse(expression))
-        compiler = Compiler(checked)
-        closure = compiler.visit(checked.root)
-    except RecursionError:
-        raise InvalidSelectorError(expression, "the expression is nested too deeply") from None
-    return checked, closure, compiler.slots
+    checked = check(expression, parse(expression))
+    compiler = Compiler(checked)
+    return checked, compiler.visit(checked.root), compiler.slots

@@ -7,6 +7,7 @@ kept in upstream's order on purpose.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -24,11 +25,17 @@ class Type:
         return self.name[0] == "%"
 
     def __str__(self) -> str:
+        return self.text(_SHOWN_LEVELS)
+
+    def text(self, levels: int) -> str:
+        """Return the type as CEL writes it, with parameters down to a number of levels."""
         if not self.params:
             return self.name
-        return f"{self.name}({', '.join(str(param) for param in self.params)})"
+        inner = [param.text(levels - 1) for param in self.params] if levels else ["…"]
+        return f"{self.name}({', '.join(inner)})"
 
 
+_SHOWN_LEVELS: Final = 4
 DYN: Final = Type("dyn")
 ERROR: Final = Type("error")
 NULL: Final = Type("null_type")
@@ -97,8 +104,12 @@ def substitute(mapping: Mapping, kind: Type, *, free_to_dyn: bool = False) -> Ty
         return DYN if free_to_dyn else kind
     if not kind.params:
         return kind
-    params = tuple(substitute(mapping, param, free_to_dyn=free_to_dyn) for param in kind.params)
-    return kind if params == kind.params else Type(kind.name, params)
+    # Plain loops here and below: a generator would be one more level of recursion.
+    params: list[Type] = []
+    for param in kind.params:
+        params.append(substitute(mapping, param, free_to_dyn=free_to_dyn))  # noqa: PERF401
+    same = all(map(operator.is_, params, kind.params))
+    return kind if same else Type(kind.name, tuple(params))
 
 
 def most_general(first: Type, second: Type) -> Type:
@@ -131,9 +142,12 @@ def assign(mapping: Mapping, first: Type, second: Type) -> bool:
 
 def assign_all(mapping: Mapping, firsts: tuple[Type, ...], seconds: tuple[Type, ...]) -> bool:
     """Tell whether the types agree pair by pair."""
-    return len(firsts) == len(seconds) and all(
-        assign(mapping, first, second) for first, second in zip(firsts, seconds, strict=True)
-    )
+    if len(firsts) != len(seconds):
+        return False
+    for first, second in zip(firsts, seconds, strict=True):
+        if not assign(mapping, first, second):
+            return False
+    return True
 
 
 def _substitute_variable(mapping: Mapping, kind: Type, variable: Type) -> tuple[bool, bool]:
@@ -162,7 +176,10 @@ def _is_free_of(mapping: Mapping, variable: Type, kind: Type) -> bool:
     if kind.is_variable:
         known = mapping.get(kind.name)
         return known is None or _is_free_of(mapping, variable, known)
-    return all(_is_free_of(mapping, variable, param) for param in kind.params)
+    for param in kind.params:  # noqa: SIM110
+        if not _is_free_of(mapping, variable, param):
+            return False
+    return True
 
 
 def _at_most_as_specific(first: Type, second: Type) -> bool:
@@ -172,6 +189,7 @@ def _at_most_as_specific(first: Type, second: Type) -> bool:
         return False
     if first.name == "type" or first.name not in _WITH_PARAMS:
         return first.name == "type" or first == second
-    return len(first.params) == len(second.params) and all(
-        _at_most_as_specific(a, b) for a, b in zip(first.params, second.params, strict=True)
-    )
+    for a, b in zip(first.params, second.params, strict=False):
+        if not _at_most_as_specific(a, b):
+            return False
+    return len(first.params) == len(second.params)

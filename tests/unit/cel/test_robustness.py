@@ -61,6 +61,50 @@ def test_extreme_expressions_have_an_ordinary_answer(expression: str, result: st
     assert answer(expression, GPU)[0] == result
 
 
+@pytest.mark.parametrize(
+    ("before", "middle", "after", "depth", "result"),
+    [
+        ("(", "true", ")", 248, "true"),
+        ("!(", "true", ")", 124, "true"),
+        ("dyn(", "true", ")", 248, "true"),
+        ("dyn([", "1", "])", 123, "runtime_error"),
+        ("cel.bind(x, true, ", "x", ")", 248, "true"),
+        ("[1].all(x, ", "true", ")", 248, "true"),
+        ("true ? (", "true", ") : false", 124, "true"),
+        ("true && (false || (", "true", "))", 62, "true"),
+    ],
+)
+def test_nesting_just_below_the_limit_is_evaluated(
+    before: str, middle: str, after: str, depth: int, result: str
+) -> None:
+    assert answer(before * depth + middle + after * depth, GPU)[0] == result
+
+
+def test_a_deeply_nested_type_is_shown_in_short() -> None:
+    with pytest.raises(InvalidSelectorError) as caught:
+        compile_selector("[" * 240 + "1" + "]" * 240)
+    assert caught.value.detail == (
+        "the result must be a bool but is of type `list(list(list(list(list(…)))))`"
+    )
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "-9223372036854775808.size() == 1",
+        "9223372036854775808.size() == 1",
+        "-9223372036854775808[0] == 1",
+        "-9223372036854775808.a == 1",
+        "!9223372036854775808",
+        "--9223372036854775808 < 0",
+        "[9223372036854775808].size() == 1",
+        "size(9223372036854775808) == 1",
+    ],
+)
+def test_the_number_beyond_the_largest_int_needs_its_sign(expression: str) -> None:
+    assert answer(expression, GPU)[0] == "compile_error"
+
+
 def test_nested_macros_stop_at_the_cost_limit() -> None:
     ten = "[0,1,2,3,4,5,6,7,8,9]"
     expression = "".join(f"{ten}.all(x{depth}, " for depth in range(8)) + "x0 >= 0" + ")" * 8
