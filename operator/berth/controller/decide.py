@@ -131,8 +131,7 @@ def _with_claims(
             budget=budget,
         )
     except (InvalidClaimError, InvalidSelectorError, SelectorRuntimeError) as error:
-        classes = tuple(cluster.classes.values())
-        return Blocked(messages.bad_input(error, open_claims, classes))
+        return Blocked(messages.bad_input(error))
     if isinstance(outcome, Placed):
         return Allocate(open_claims, allocated, outcome)
     return NoFit(open_claims, allocated, tuple(nodes), outcome)
