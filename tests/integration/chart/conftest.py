@@ -99,7 +99,8 @@ async def ordinary(kube: Kube) -> AsyncIterator[str]:
 async def everything(kube: Kube) -> Sequence[str]:
     """Return every object in the cluster as ``resource.group namespace/name``, in order.
 
-    Without what comes and goes by itself: events, and the Leases of Kubernetes' own programs.
+    Without what comes and goes by itself: events, the Leases of Kubernetes' own programs, and the
+    namespaces of other tests, which take a while to go.
     """
     groups = (await kube.request("GET", "/apis"))["groups"]
     roots = ["/api/v1"] + [f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups]
@@ -113,6 +114,10 @@ async def everything(kube: Kube) -> Sequence[str]:
                 metadata = item["metadata"]
                 space = metadata.get("namespace", "")
                 if resource["name"] == "leases" and space.startswith("kube-"):
+                    continue
+                if space.startswith("test-") or f"{resource['name']}/{metadata['name']}".startswith(
+                    "namespaces/test-"
+                ):
                     continue
                 found.add(f"{resource['name']} {root} {space}/{metadata['name']}")
     return sorted(found)
