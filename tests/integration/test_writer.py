@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import re
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,7 +17,7 @@ import pytest
 
 from berth.codec.claims import decode_claim
 from berth.codec.pods import decode_pod
-from berth.controller.api import ApiClient
+from berth.controller.api import ApiClient, Timeouts, claim_path
 from berth.controller.credentials import load_credentials
 from berth.controller.events import EventRecorder
 from berth.controller.writer import (
@@ -311,6 +313,33 @@ async def test_without_any_permission_the_missing_right_is_named(
         r"patch resource .resourceclaims. .*; see the ClusterRole of Berth's chart",
         outcome.detail,
     )
+
+
+async def test_a_write_to_an_api_server_that_hangs_ends_with_what_became_of_it(
+    kube: Kube, namespace: str, cluster: ClusterUnderTest
+) -> None:
+    if cluster.local is None:
+        pytest.skip("the API server of a cluster given from outside is not stopped")
+    credentials = await load_credentials(str(cluster.kubeconfig), None)
+    timeouts = Timeouts(connect=1, total=1, write=0.5)
+    async with ApiClient(credentials, timeouts=timeouts) as api:
+        bench = Bench(kube, namespace, api)
+        pod, claim = await bench.pod(), await bench.claim()
+        # A connection is open, so the request reaches the server's socket before it stops.
+        await api.get(claim_path(claim.key))
+        cluster.local.kill("kube-apiserver", signal.SIGSTOP)
+        try:
+            writing = asyncio.create_task(
+                bench.writer.write_claim(claim, allocation(), (consumer(pod),))
+            )
+            await asyncio.sleep(2)
+            assert not writing.done()
+        finally:
+            cluster.local.kill("kube-apiserver", signal.SIGCONT)
+        outcome = await writing
+        assert isinstance(outcome, ClaimWritten)
+        assert outcome.claim.reserved_for == (consumer(pod),)
+        assert outcome.claim == decode_claim(await bench.now())
 
 
 TWO_ALTERNATIVES = {
