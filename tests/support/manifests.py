@@ -78,7 +78,7 @@ def devices_of(claim: Json) -> list[str]:
 
 
 def is_running(pod: Json) -> bool:
-    return pod.get("status", {}).get("phase") == "Running"
+    return bool(pod.get("status", {}).get("phase") == "Running")
 
 
 def gates_of(pod: Json) -> list[str]:
