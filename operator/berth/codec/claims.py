@@ -10,7 +10,6 @@ Source: ``resource.k8s.io/v1`` ResourceClaim, ResourceClaimTemplate and their de
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -44,7 +43,6 @@ from berth.model.claims import (
     DeviceConstraint,
     DeviceRequest,
     ExactRequest,
-    OwnerReference,
     ResourceClaim,
     ResourceClaimTemplate,
 )
@@ -72,42 +70,22 @@ def decode_template(obj: Mapping[str, Any]) -> ResourceClaimTemplate:
     return decode_object("resourceclaimtemplate", obj, _template)
 
 
-@dataclass(frozen=True, slots=True)
-class _Metadata:
-    namespace: str
-    name: str
-    uid: str
-    resource_version: str
-    finalizers: tuple[str, ...]
-    annotations: Mapping[str, str]
-    owners: tuple[OwnerReference, ...]
-    deleting: bool
-    created: str
-
-
 def _claim(obj: Json) -> ResourceClaim:
-    metadata = part(obj, "metadata", _metadata)
     allocation, reserved_for = part(obj, "status", _status)
+    spec = part(obj, "spec", _spec)
+    return part(obj, "metadata", lambda m: _with_metadata(m, spec, allocation, reserved_for))
+
+
+def _with_metadata(
+    obj: Json,
+    spec: DeviceClaim,
+    allocation: AllocationResult | None,
+    reserved_for: tuple[ConsumerReference, ...],
+) -> ResourceClaim:
     return ResourceClaim(
-        namespace=metadata.namespace,
-        name=metadata.name,
-        spec=part(obj, "spec", _spec),
-        uid=metadata.uid,
-        resource_version=metadata.resource_version,
-        finalizers=metadata.finalizers,
-        annotations=metadata.annotations,
-        owners=metadata.owners,
-        deleting=metadata.deleting,
-        created=metadata.created,
-        allocation=allocation,
-        reserved_for=reserved_for,
-    )
-
-
-def _metadata(obj: Json) -> _Metadata:
-    return _Metadata(
         namespace=text(obj, "namespace"),
         name=required_text(obj, "name"),
+        spec=spec,
         uid=unique_text(obj, "uid"),
         resource_version=unique_text(obj, "resourceVersion"),
         finalizers=texts(obj, "finalizers"),
@@ -115,6 +93,8 @@ def _metadata(obj: Json) -> _Metadata:
         owners=parts(obj, "ownerReferences", decode_owner),
         deleting=obj.get("deletionTimestamp") is not None,
         created=unique_text(obj, "creationTimestamp"),
+        allocation=allocation,
+        reserved_for=reserved_for,
     )
 
 

@@ -176,7 +176,7 @@ def optional_part(obj: Json, key: str, decode: Callable[[Json], T]) -> T | None:
 def parts(obj: Json, key: str, decode: Callable[[Json], T]) -> tuple[T, ...]:
     """Return ``decode`` of each object in the list at ``key``; empty if absent."""
     value = obj.get(key)
-    if not value and (value is None or type(value) is list):
+    if value is None:
         return ()
     if type(value) is not list:
         raise wrong_type(key, "a list", value)
@@ -208,7 +208,7 @@ def entries(obj: Json, key: str, decode: Callable[[Json], T]) -> Mapping[str, T]
 def texts(obj: Json, key: str) -> tuple[str, ...]:
     """Return a list of strings; empty if absent."""
     value = obj.get(key)
-    if not value and (value is None or type(value) is list):
+    if value is None:
         return ()
     if type(value) is not list:
         raise wrong_type(key, "a list", value)
