@@ -60,7 +60,7 @@ def up(  # noqa: PLR0917 - one parameter an option
         list[str] | None,
         typer.Option(
             help="Leave out `kube-scheduler`, `kube-controller-manager`, `kwok`, "
-            "`resourceclaim-controller`, or `berth` (its CRDs, roles and policies); may be repeated."
+            "`resourceclaim-controller`, or `berth` (its CRDs, roles, policies); repeatable."
         ),
     ] = None,
     feature_gate: Annotated[
