@@ -150,10 +150,9 @@ class Eligibility:
         refused: Rejection | Elsewhere | None
         try:
             refused = self.unselectable(planned, record)
-        except SelectorRuntimeError as error:
-            refused = SelectorFailed(error.owner, error.selector, error.expression, error.detail)
-        except ClaimSelectorError as error:
-            refused = SelectorFailed(error.owner, error.selector, error.expression, error.detail)
+        except (SelectorRuntimeError, ClaimSelectorError) as error:
+            owner = error.owner if error.owner.startswith("class ") else "request"
+            refused = SelectorFailed(owner, error.selector, error.expression, error.detail)
         if isinstance(refused, Elsewhere):
             raise AssertionError(  # noqa: TRY004 - a broken invariant, not a wrong argument
                 f"{record} is not on node {self._view.node.name}"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A selector is evaluated once for all devices that look alike to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from berth.cel import CelDevice, CelRuntimeError
+from berth.engine.records import DeviceRecord
+from berth.engine.verdicts import SelectorTable
+from berth.errors import InvalidSelectorError
+from berth.model.devices import AttributeValue
+from tests.support.builders import Plain, a_device, a_slice, a_version
+
+
+def a_record(driver: str = "gpu.example.com", **attributes: Plain) -> DeviceRecord:
+    device = a_device(attributes=attributes)
+    return DeviceRecord(device, a_slice([device], driver=driver), ())
+
+
+MODEL = 'device.attributes["gpu.example.com"].model == "a100"'
+
+
+class Counting:
+    """Stands for a compiled selector, and counts how often it is asked."""
+
+    def __init__(self, selector: Any) -> None:
+        self.selector = selector
+        self.projection = selector.projection
+        self.calls = 0
+
+    def matches(self, device: CelDevice) -> bool:
+        self.calls += 1
+        result: bool = self.selector.matches(device)
+        return result
+
+
+def counting(expression: str) -> tuple[SelectorTable, Counting]:
+    table = SelectorTable(expression)
+    counter = Counting(table._compiled)
+    table._compiled = counter  # type: ignore[assignment]  # it has all that a table uses
+    return table, counter
+
+
+def test_devices_that_differ_elsewhere_are_evaluated_once() -> None:
+    table, counter = counting(MODEL)
+    records = [a_record(model="a100", index=n) for n in range(5)]
+    assert [table.verdict(each) for each in records * 2] == [True] * 10
+    assert counter.calls == 1
+    assert table.verdict(a_record(model="t4")) is False
+    assert counter.calls == 2
+
+
+def test_an_error_is_a_verdict_too() -> None:
+    table, counter = counting(MODEL)
+    first, second = table.verdict(a_record(index=0)), table.verdict(a_record(index=1))
+    assert isinstance(first, CelRuntimeError)
+    assert first is second
+    assert counter.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("expression", "one", "other", "want"),
+    [
+        (
+            'type(device.attributes["gpu.example.com"].x) == bool',
+            a_record(x=True),
+            a_record(x=1),
+            (True, False),
+        ),
+        (
+            'device.driver == "gpu.example.com"',
+            a_record(),
+            a_record("net.example.com"),
+            (True, False),
+        ),
+        (
+            "size(device.attributes) == 1",
+            a_record(x=1),
+            a_record(),
+            (True, False),
+        ),
+    ],
+    ids=["true and 1 are not alike", "the driver is read", "a whole map is read"],
+)
+def test_devices_that_are_not_alike_are_kept_apart(
+    expression: str, one: DeviceRecord, other: DeviceRecord, want: tuple[bool, bool]
+) -> None:
+    table = SelectorTable(expression)
+    assert (table.verdict(one), table.verdict(other)) == want
+
+
+@pytest.mark.parametrize("value", [AttributeValue(), a_version("one")])
+def test_a_value_that_cannot_be_read_fails_every_selector(value: AttributeValue) -> None:
+    table = SelectorTable(MODEL)
+    assert table.verdict(a_record(model="a100")) is True
+    assert isinstance(table.verdict(a_record(model="a100", other=value)), CelRuntimeError)
+
+
+def test_what_does_not_compile_says_so_for_every_device() -> None:
+    table = SelectorTable("device.driver ==")
+    verdict = table.verdict(a_record())
+    assert isinstance(verdict, InvalidSelectorError)
+    assert table.verdict(a_record("net.example.com")) is verdict
