@@ -125,11 +125,7 @@ class Quantity:
         if nanos == 0:
             return "0"
         # Binary notation exists for whole amounts of at least 1024 only.
-        if (
-            self.format is QuantityFormat.BINARY_SI
-            and nanos % NANO == 0
-            and nanos >= 1024 * NANO
-        ):
+        if self.format is QuantityFormat.BINARY_SI and nanos % NANO == 0 and nanos >= 1024 * NANO:
             return sign + _binary_text(nanos // NANO)
         return sign + _decimal_text(
             nanos, exponent_form=self.format is QuantityFormat.DECIMAL_EXPONENT

@@ -123,7 +123,7 @@ async def _show(kubeconfig: Path, console: Console, *, once: bool) -> bool:
 
 
 async def _watch(
-    api: Any,  # noqa: ANN401 - ApiClient, whose module is imported late
+    api: Any,
     console: Console,
     *,
     once: bool,
@@ -146,7 +146,7 @@ async def _watch(
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _look(api: Any) -> tuple[Row, ...]:  # noqa: ANN401 - ApiClient, imported late
+async def _look(api: Any) -> tuple[Row, ...]:
     pods, claims, events = [
         (await api.list(path.format(NAMESPACE)))["items"]
         for path in (
@@ -159,7 +159,7 @@ async def _look(api: Any) -> tuple[Row, ...]:  # noqa: ANN401 - ApiClient, impor
 
 
 @contextlib.asynccontextmanager
-async def _operator(api: Any, kubeconfig: Path) -> AsyncIterator[None]:  # noqa: ANN401 - as above
+async def _operator(api: Any, kubeconfig: Path) -> AsyncIterator[None]:
     """Run ``berth run`` beside us, with the rights of the chart's ServiceAccount."""
     account = f"/api/v1/namespaces/{install.NAMESPACE}/serviceaccounts/{install.SERVICE_ACCOUNT}"
     answer = await api.create(
@@ -200,7 +200,8 @@ async def _operator(api: Any, kubeconfig: Path) -> AsyncIterator[None]:  # noqa:
 async def _supervised(process: asyncio.subprocess.Process, log: Path) -> AsyncIterator[None]:
     """End the body when the operator ends before its time, and say how it ended."""
     body = asyncio.current_task()
-    assert body is not None
+    if body is None:
+        raise AssertionError("runs in a task")
     ended = False
 
     async def supervise() -> None:
@@ -225,7 +226,7 @@ async def _supervised(process: asyncio.subprocess.Process, log: Path) -> AsyncIt
 
 
 @contextlib.asynccontextmanager
-async def _examples(api: Any) -> AsyncIterator[None]:  # noqa: ANN401 - ApiClient, imported late
+async def _examples(api: Any) -> AsyncIterator[None]:
     """Apply the examples into a namespace of the demo's own, which ends with the body."""
     namespace = {
         "apiVersion": "v1",
@@ -243,7 +244,7 @@ async def _examples(api: Any) -> AsyncIterator[None]:  # noqa: ANN401 - ApiClien
         await asyncio.shield(_remove_namespace(api))
 
 
-async def _wait_for_gate(api: Any) -> None:  # noqa: ANN401 - ApiClient, imported late
+async def _wait_for_gate(api: Any) -> None:
     probe = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -276,7 +277,7 @@ def _manifests() -> Iterator[dict[str, Any]]:
                 yield manifest
 
 
-async def _remove_namespace(api: Any) -> None:  # noqa: ANN401 - ApiClient, imported late
+async def _remove_namespace(api: Any) -> None:
     await api.delete(f"/api/v1/namespaces/{NAMESPACE}")
     deadline = time.monotonic() + SECONDS
     path = COLLECTIONS["Pod"].format(NAMESPACE)

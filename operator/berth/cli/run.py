@@ -18,7 +18,7 @@ GC_THRESHOLDS = (200_000, 50, 100)
 """Fewer collections: the ledger is large, long-lived and free of cycles."""
 
 
-def run(  # noqa: PLR0913 - one parameter an option
+def run(
     *,
     mode: Annotated[
         str | None, typer.Option(help="What Berth may do: `observe` or `gated`.")

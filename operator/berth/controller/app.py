@@ -12,7 +12,7 @@ Source: ``docs/adr/0004-on-event-only.md``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -28,33 +28,33 @@ from berth.errors import BerthError
 class NoDiffBase(kopf.DiffBaseStorage):
     """Keeps nothing on objects: Berth compares nothing through Kopf, and writes no annotation."""
 
-    def build(self, **_: Any) -> Any:  # noqa: ANN401 - Kopf's own signature is loose
+    def build(self, **_: Any) -> Any:
         """Return an empty essence; building the real one costs a deep copy per event."""
         return {}
 
-    def fetch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def fetch(self, **_: Any) -> None:
         """Find nothing, ever."""
 
-    def store(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def store(self, **_: Any) -> None:
         """Write nothing, ever."""
 
 
 class NoProgress(kopf.ProgressStorage):
     """Keeps no progress on objects: ``on.event`` handlers have none."""
 
-    def fetch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def fetch(self, **_: Any) -> None:
         """Find nothing, ever."""
 
-    def store(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def store(self, **_: Any) -> None:
         """Write nothing, ever."""
 
-    def purge(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def purge(self, **_: Any) -> None:
         """Remove nothing: nothing was written."""
 
-    def touch(self, **_: Any) -> None:  # noqa: ANN401 - as above
+    def touch(self, **_: Any) -> None:
         """Write nothing, ever."""
 
-    def clear(self, *, essence: Any) -> Any:  # noqa: ANN401 - as above
+    def clear(self, *, essence: Any) -> Any:
         """Return ``essence`` as it is: there is no progress in it."""
         return essence
 
@@ -88,8 +88,12 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         operator = running.pop("operator", None)
-        if operator is not None:
-            await operator.stop()
+        if operator is None:
+            return
+        await operator.stop()
+        if operator.broken is not None:
+            # Kopf then ends with an error, and whoever supervises the process can tell.
+            raise kopf.PermanentError(f"a part of the operator ended on its own: {operator.broken}")
 
     @kopf.on.probe(id="ready", registry=registry)
     async def ready(**_: Any) -> Mapping[str, object]:

@@ -36,6 +36,7 @@ from berth.controller.metrics import HealthServer, Metrics
 from berth.controller.policies import PolicyStatusWriter
 from berth.controller.reconcile import Reconciler
 from berth.controller.settings import Settings
+from berth.controller.transport import Timeouts
 from berth.controller.writer import Writer
 from berth.errors import BerthError, DecodeError
 from berth.model.claims import ClaimKey, ResourceClaim
@@ -44,7 +45,10 @@ from berth.model.pods import Pod, PodKey
 from berth.state.cluster import Cluster
 
 SYNC_LIMIT_SECONDS = 120
-STOP_LIMIT_SECONDS = 3
+STOP_LIMIT_SECONDS = 5
+ELECTOR = "elector"
+WRITE_SHARE = 0.8
+"""How much of the time between the leader's deadline and the end of its Lease a write may take."""
 CLAIMS_PATH = "/apis/resource.k8s.io/v1/resourceclaims"
 
 T = TypeVar("T")
@@ -69,7 +73,10 @@ class Operator:
         self.settings = settings
         self.metrics = Metrics()
         self.cluster = Cluster()
-        self.api = ApiClient(credentials)
+        # A write must have ended before the Lease of a leader that cannot renew can be taken.
+        margin = settings.lease_seconds - settings.deadline_seconds
+        write = min(Timeouts().write, margin * WRITE_SHARE)
+        self.api = ApiClient(credentials, timeouts=Timeouts(write=write))
         self.events = EventRecorder(self.api, instance=settings.identity, metrics=self.metrics)
         self.elector = Elector(
             self.api,
@@ -111,6 +118,8 @@ class Operator:
             self._undecodable,
         )
         self.informers = self._informers()
+        self.broken: str | None = None
+        """The part that ended on its own, if one did."""
         self._verified = False
         self._tasks: list[asyncio.Task[None]] = []
         self._health = HealthServer(
@@ -170,16 +179,19 @@ class Operator:
         if self.settings.generate_claims:
             self._spawn(self.generator.run(), "generate")
         if self.settings.mode != "observe":
-            self._spawn(self.elector.run(self._on_leading, self._on_following), "elector")
+            self._spawn(self.elector.run(self._on_leading, self._on_following), ELECTOR)
         port = await self._health.start()
         log.info("ready", mode=self.settings.mode, port=port)
 
     async def stop(self) -> None:
         """Stop deciding, let writes end, release the Lease, close."""
-        for task in reversed(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=STOP_LIMIT_SECONDS)
+        # In this order: a write that lands after the Lease is released would be nobody's.
+        elector = [task for task in self._tasks if task.get_name() == ELECTOR]
+        for group in ([task for task in self._tasks if task not in elector], elector):
+            for task in group:
+                task.cancel()
+            if group:
+                await asyncio.wait(group, timeout=STOP_LIMIT_SECONDS)
         await self._health.stop()
         await self.api.close()
         log.info("stopped")
@@ -221,10 +233,8 @@ class Operator:
             return
         # A part that ended by itself is a bug; half an operator would look alive and do nothing.
         log.error("a part of the operator ended; stopping", error=repr(task.exception()))
-        self._broken = task.get_name()
+        self.broken = task.get_name()
         os.kill(os.getpid(), signal.SIGTERM)
-
-    _broken: str | None = None
 
     # --- leading
 
@@ -334,7 +344,7 @@ class Operator:
 
     def alive(self) -> bool:
         """Tell whether every part is still running."""
-        return self._broken is None
+        return self.broken is None
 
 
 def _labels(raw: RawObject) -> tuple[str, Mapping[str, str]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
+from berth.codec.pods import decode_pod
 from berth.controller.answers import (
     ClaimConflict,
     ClaimGone,
@@ -40,8 +41,7 @@ from berth.controller.decide import (
 from berth.controller.events import EventRecorder
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
-from berth.codec.pods import decode_pod
-from berth.explain.line import one_line
+from berth.explain.line import cause_key, one_line
 from berth.explain.report import explain_unplaceable
 from berth.model.claims import ConsumerReference, ResourceClaim
 from berth.model.placement import Placed
@@ -54,6 +54,8 @@ SLICE_SECONDS = 0.02
 EXPLAINED_PER_ROUND = 64
 """Explanations made before the task looks for allocation work again."""
 
+DRAIN_SECONDS = 3.0
+"""How long a stop waits for writes under way."""
 RETRY_SECONDS = 5.0
 """Pause before a pod is decided again that only time can cure."""
 
@@ -90,6 +92,7 @@ class Reconciler:
         self._carrying_out: dict[PodKey, asyncio.Task[None]] = {}
         self._changed_meanwhile: set[PodKey] = set()
         self._to_explain: dict[PodKey, None] = {}
+        self._said: dict[PodKey, tuple[str, str]] = {}
         self._slice_began = 0.0
 
     def poke(self) -> None:
@@ -109,9 +112,14 @@ class Reconciler:
             await self._drain()
 
     async def _drain(self) -> None:
-        for task in self._carrying_out.values():
+        """Let the writes under way end; what is not known by then the next leader reads."""
+        tasks = list(self._carrying_out.values())
+        if not tasks:
+            return
+        _, unfinished = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+        for task in unfinished:
             task.cancel()
-        await asyncio.gather(*self._carrying_out.values(), return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
     # --- deciding
 
@@ -128,10 +136,13 @@ class Reconciler:
     def _decide_one(self, key: PodKey) -> None:
         # Taken anew: since the batch was sorted the loop has turned and the pod may have changed.
         pod = self._cluster.pods.get(key)
-        if pod is None or key in self._carrying_out:
+        if pod is None:
+            self._said.pop(key, None)
+            return
+        if key in self._carrying_out:
             return
         with self._metrics.allocation_seconds.time():
-            verdict = decide(self._cluster, pod, budget=self._budget)
+            verdict = self._decided(pod)
         self._metrics.decided(type(verdict).__name__)
         match verdict:
             case Leave():
@@ -141,7 +152,7 @@ class Reconciler:
                 self._start(pod, self._release(pod))
             case Blocked(message):
                 self._cluster.wait(key)
-                self._say(pod, "Warning", FAILED, message)
+                self._say_failed(pod, message, message)
             case NoFit():
                 self._cluster.wait(key)
                 self._to_explain[key] = None
@@ -150,6 +161,7 @@ class Reconciler:
             case Allocate():
                 self._cluster.stop_waiting(key)
                 self._to_explain.pop(key, None)
+                self._said.pop(key, None)
                 results = verdict.placed.results
                 self._cluster.assume(
                     key,
@@ -161,6 +173,17 @@ class Reconciler:
                 )
                 self._start(pod, self._carry_out(pod, verdict))
 
+    def _decided(self, pod: Pod) -> Verdict:
+        """Decide; a mistake of ours that one pod brings to light must not stop all others."""
+        try:
+            return decide(self._cluster, pod, budget=self._budget)
+        except AssertionError:
+            # A broken invariant: nothing that was decided on this ledger can be trusted.
+            raise
+        except Exception as error:
+            log.exception("decision failed", pod=str(pod.key), error=repr(error))
+            return Blocked(f"pod {pod.key}: internal error of Berth, please report it: {error!r}")
+
     async def _explain_some(self) -> None:
         """Say why, for pods that still do not fit; allocation work comes first."""
         for key in list(self._to_explain)[:EXPLAINED_PER_ROUND]:
@@ -171,7 +194,7 @@ class Reconciler:
             if pod is None or key in self._carrying_out:
                 continue
             # Decided anew, because the explanation must speak of the cluster as it is now.
-            verdict: Verdict = decide(self._cluster, pod, budget=self._budget)
+            verdict = self._decided(pod)
             if not isinstance(verdict, NoFit):
                 self._cluster.mark_dirty(key)
                 self._wake.set()
@@ -185,7 +208,7 @@ class Reconciler:
                 allocated=verdict.allocated,
                 budget=self._budget,
             )
-            self._say(pod, "Warning", FAILED, one_line(conflict))
+            self._say_failed(pod, one_line(conflict), cause_key(conflict))
             await self._let_others_run()
         if self._to_explain:
             self._wake.set()
@@ -314,6 +337,12 @@ class Reconciler:
                 log.error("ungating refused", pod=str(pod.key), error=detail)
                 self._retry_later(pod.key)
         return False
+
+    def _say_failed(self, pod: Pod, message: str, cause: str) -> None:
+        """Say why, unless it was said: numbers that only go up and down are no news."""
+        if self._said.get(pod.key) != (pod.uid, cause):
+            self._said[pod.key] = (pod.uid, cause)
+            self._say(pod, "Warning", FAILED, message)
 
     def _say(self, pod: Pod, kind: str, reason: str, message: str) -> None:
         self._events.post(pod, kind, reason, message)

@@ -12,8 +12,7 @@ import base64
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +130,12 @@ def _helm(
     kubeconfig: Path, arguments: tuple[str, ...], namespace: str, progress: Progress | None
 ) -> str:
     binary = ensure([helm(tools_root())], cache_root(), progress or Silent())["helm"]
-    with _own_home() as home:
-        done = subprocess.run(  # noqa: S603 - our own build of Helm, arguments of our own
+    # Nothing of the user's Helm or kubectl is read or written; above all not kubectl's cache of
+    # what an API server serves, because another cluster may have had the same address.
+    with tempfile.TemporaryDirectory(prefix="berth-helm-") as home:
+        done = subprocess.run(
             [binary, *arguments, "--namespace", namespace, "--kubeconfig", kubeconfig],
-            env={**os.environ, **home},
+            env={**os.environ, "HOME": home, "KUBECACHEDIR": home},
             capture_output=True,
             text=True,
             timeout=HELM_SECONDS,
@@ -144,10 +145,3 @@ def _helm(
         detail = (done.stderr or done.stdout).strip()
         raise HelmError(f"helm {arguments[0]} {RELEASE}: failed: {detail}")
     return done.stdout
-
-
-@contextmanager
-def _own_home() -> Iterator[Mapping[str, str]]:
-    """Keep Helm from reading the user's plugins and repositories, and from writing there."""
-    with tempfile.TemporaryDirectory(prefix="berth-helm-") as folder:
-        yield {f"HELM_{part}_HOME": f"{folder}/{part}" for part in ("CACHE", "CONFIG", "DATA")}

@@ -166,9 +166,7 @@ class DeviceClaim:
     def class_names(self) -> frozenset[str]:
         """Every DeviceClass that the requests, or one of their alternatives, name."""
         return frozenset(
-            body.device_class_name
-            for request in self.requests
-            for body in request.alternatives
+            body.device_class_name for request in self.requests for body in request.alternatives
         )
 
 
@@ -233,7 +231,5 @@ class ResourceClaimTemplate:
     spec: DeviceClaim
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    spec_json: Mapping[str, object] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    spec_json: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     uid: str = ""

@@ -147,12 +147,8 @@ class Device:
     """
 
     name: str
-    attributes: Mapping[str, AttributeValue] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
-    capacity: Mapping[str, DeviceCapacity] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    attributes: Mapping[str, AttributeValue] = field(default_factory=lambda: MappingProxyType({}))
+    capacity: Mapping[str, DeviceCapacity] = field(default_factory=lambda: MappingProxyType({}))
     taints: tuple[DeviceTaint, ...] = ()
     consumes_counters: tuple[CounterConsumption, ...] = ()
     node_name: str = ""
@@ -162,6 +158,4 @@ class Device:
     binding_conditions: tuple[str, ...] = ()
     binding_failure_conditions: tuple[str, ...] = ()
     allow_multiple_allocations: bool = False
-    node_allocatable: Mapping[str, object] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    node_allocatable: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))

@@ -120,9 +120,7 @@ def _term_matches(term: NodeSelectorTerm, node: Node) -> bool:
         actual = node.name if requirement.key == "metadata.name" else ""
         if (actual in requirement.values) != (requirement.operator == "In"):
             return False
-    return all(
-        label_requirement_matches(r, node.labels) for r in term.match_expressions
-    )
+    return all(label_requirement_matches(r, node.labels) for r in term.match_expressions)
 
 
 def _label_mistake(requirement: NodeSelectorRequirement) -> str | None:

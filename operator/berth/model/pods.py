@@ -81,12 +81,8 @@ class Pod:
     scheduler_name: str = "default-scheduler"
     gates: tuple[str, ...] = ()
     claims: tuple[PodClaimReference, ...] = ()
-    claim_names: Mapping[str, str | None] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
-    node_selector: Mapping[str, str] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    claim_names: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    node_selector: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     required_affinity: NodeSelector | None = None
     tolerations: tuple[PodToleration, ...] = ()
     requests: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))

@@ -61,16 +61,13 @@ class LabelRequirement:
 class LabelSelector:
     """Labels and requirements that must all hold; without any it matches everything."""
 
-    match_labels: Mapping[str, str] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    match_labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     match_expressions: tuple[LabelRequirement, ...] = ()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether an object with ``labels`` is selected."""
         return all(
-            key in labels and labels[key] == value
-            for key, value in self.match_labels.items()
+            key in labels and labels[key] == value for key, value in self.match_labels.items()
         ) and all(requirement.matches(labels) for requirement in self.match_expressions)
 
 
@@ -91,9 +88,7 @@ class AllocationPolicy:
 
     def selects_namespace(self, labels: Mapping[str, str]) -> bool:
         """Tell whether this policy covers a namespace with ``labels``."""
-        return self.namespace_selector is None or self.namespace_selector.matches(
-            labels
-        )
+        return self.namespace_selector is None or self.namespace_selector.matches(labels)
 
     def selects_class(self, name: str, class_drivers: Collection[str]) -> bool:
         """Tell whether this policy covers the DeviceClass ``name``.
@@ -135,10 +130,7 @@ def claims_policy(
         policy
         for policy in policies
         if policy.selects_namespace(namespace_labels)
-        and all(
-            policy.selects_class(name, drivers_by_class.get(name, ()))
-            for name in class_names
-        )
+        and all(policy.selects_class(name, drivers_by_class.get(name, ())) for name in class_names)
     )
     return min(covering, key=lambda policy: policy.name, default=None)
 

@@ -48,7 +48,7 @@ class DeviceResult:
 
 @dataclass(frozen=True, slots=True)
 class ConfigResult:
-    """One configuration entry; ``source`` is FROM_CLASS or FROM_CLAIM, ``requests`` empty is all."""
+    """One configuration entry; ``source`` is FROM_CLASS or FROM_CLAIM, no ``requests`` is all."""
 
     source: str
     requests: tuple[str, ...]

@@ -18,7 +18,8 @@ import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
 from tests.support.helm import install_chart
-from tests.support.kube import Json, Kube
+from tests.support.kube import Kube
+from tests.support.kube_access import Json
 from tests.support.manifests import GATE_LABEL, GPU_CLASS
 from tests.support.operators import OperatorProcess
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.events import wait_for_event
-from tests.support.kube import Json, Kube
+from tests.support.kube import Kube
+from tests.support.kube_access import Json
 from tests.support.manifests import GPU_CLASS, claim, device_request, gates_of, pod, template
-from tests.support.operators import OperatorProcess
 
 pytestmark = pytest.mark.usefixtures("operator")
 FAILED = "ClaimAllocationFailed"

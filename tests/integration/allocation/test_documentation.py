@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests.support.events import wait_for_event
-from tests.support.kube import Json, Kube
+from tests.support.kube import Kube
+from tests.support.kube_access import Json
 from tests.support.manifests import devices_of, gates_of, is_running, pod
-from tests.support.operators import OperatorProcess
 
 pytestmark = pytest.mark.usefixtures("operator")
 MANIFESTS = Path(__file__).parent.parent / "kubernetes-docs"

@@ -24,7 +24,7 @@ async def test_allocation_release_and_reuse(
         settings={"BERTH_CLAIMS_FEED": feed},
     )
     try:
-        node = sorted(each["metadata"]["name"] for each in await kube.list("nodes"))[0]
+        node = min(each["metadata"]["name"] for each in await kube.list("nodes"))
         here = {"kubernetes.io/hostname": node}
         await kube.create(template("eight", device_request(count=8)), gated)
         await kube.create(claim("one", device_request()), gated)

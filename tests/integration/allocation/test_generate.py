@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.kube import Json, Kube
+from tests.support.kube import Kube
+from tests.support.kube_access import Json
 from tests.support.manifests import device_request, devices_of, is_running, pod, template
 from tests.support.operators import OperatorProcess
 
@@ -49,7 +50,7 @@ async def check_names_owner_and_status(kube: Kube, namespace: str) -> None:
 
 async def check_finished_pods_give_back(kube: Kube, namespace: str) -> None:
     await kube.create(template("eight", device_request(count=8)), namespace)
-    node = sorted(each["metadata"]["name"] for each in await kube.list("nodes"))[0]
+    node = min(each["metadata"]["name"] for each in await kube.list("nodes"))
     here = {"kubernetes.io/hostname": node}
     for name in ("done", "killed", "last"):
         await kube.create(pod(name, templates=("eight",), nodeSelector=here), namespace)

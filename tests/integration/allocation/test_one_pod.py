@@ -121,7 +121,7 @@ async def test_devices_come_back_when_the_pod_is_gone(
     kube: Kube, gated: str, operator: OperatorProcess
 ) -> None:
     await kube.create(template("all-of-a-node", device_request(count=8)), gated)
-    node = sorted(each["metadata"]["name"] for each in await kube.list("nodes"))[0]
+    node = min(each["metadata"]["name"] for each in await kube.list("nodes"))
     selector = {"kubernetes.io/hostname": node}
     for name in ("first", "second"):
         await kube.create(pod(name, templates=("all-of-a-node",), nodeSelector=selector), gated)
