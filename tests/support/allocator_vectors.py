@@ -43,7 +43,6 @@ FLAGS = {
     "PartitionableDevices": "partitionable_devices",
     "PrioritizedList": "prioritized_list",
 }
-LISTS = ("ints", "bools", "strings", "versions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +109,6 @@ def _unbuilt(case: Case) -> Iterator[str]:
         spec = each["spec"]
         if spec.get("sharedCounters"):
             yield "shared counters"
-        if spec.get("skipNodeOperations"):
-            yield "optional node operations"
         for device in spec.get("devices", ()):
             yield from _unbuilt_of_device(device)
 
@@ -125,10 +122,6 @@ def _unbuilt_of_device(device: Mapping[str, Any]) -> Iterator[str]:
         yield "consumable capacity"
     if any("requestPolicy" in capacity for capacity in device.get("capacity", {}).values()):
         yield "consumable capacity"
-    if device.get("bindingConditions") or device.get("bindsToNode"):
-        yield "binding conditions"
-    if any(kind in value for value in device.get("attributes", {}).values() for kind in LISTS):
-        yield "list attributes"
 
 
 def _bodies(case: Case) -> Iterator[Mapping[str, Any]]:
@@ -140,10 +133,10 @@ def _bodies(case: Case) -> Iterator[Mapping[str, Any]]:
 
 
 def snapshot_of(case: Case) -> Snapshot:
-    # The release that was recorded, 1.37.2, ends the attempt where later ones leave out the node.
+    # Recorded from 1.37.2; by default the engine follows later corrections.
     features = replace(
         Features(**{FLAGS[flag]: on for flag, on in case["features"].items()}),
-        all_with_bad_pool_is_fatal=True,
+        as_release_1_37=True,
     )
     classes = [decode_class(each) for each in case["classes"]]
     return Snapshot(

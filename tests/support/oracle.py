@@ -24,8 +24,6 @@ Choice = tuple[int, RequestRef, ExactRequest, tuple["Published", ...]]
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """A device where it was published."""
-
     id: DeviceID
     device: Device
     driver: str
@@ -50,10 +48,8 @@ def is_satisfiable(instance: Instance) -> bool:
 
 def visible_devices(slices: Sequence[ResourceSlice], node: Node) -> list[Published]:
     """Return the devices of all complete and consistent pools that the node can use."""
-    found: list[Published] = []
-    for pool in sorted({each.pool_id for each in slices}):
-        found.extend(_of_pool(pool, [s for s in slices if s.pool_id == pool], node))
-    return found
+    pools = sorted({each.pool_id for each in slices})
+    return [d for p in pools for d in _of_pool(p, [s for s in slices if s.pool_id == p], node)]
 
 
 def _of_pool(pool: PoolID, slices: Sequence[ResourceSlice], node: Node) -> list[Published]:
@@ -63,62 +59,49 @@ def _of_pool(pool: PoolID, slices: Sequence[ResourceSlice], node: Node) -> list[
     newest = max(s.generation for s in seen)
     seen = [s for s in seen if s.generation == newest]
     if len(seen) != seen[0].resource_slice_count:
-        everywhere = [s for s in slices if s.generation == newest]
-        if max(s.generation for s in slices) > newest:
+        everywhere = sum(s.generation == newest for s in slices)
+        is_obsolete = max(s.generation for s in slices) > newest
+        if is_obsolete or everywhere != seen[0].resource_slice_count:
             return []
-        if len(everywhere) != seen[0].resource_slice_count:
-            return []
-    devices = [
-        Published(DeviceID(pool.driver, pool.pool, d.name), d, pool.driver)
-        for s in seen
-        for d in s.devices
-    ]
-    return devices if len({d.id for d in devices}) == len(devices) else []
+    devices = [d for s in seen for d in s.devices]
+    if len({d.name for d in devices}) < len(devices):
+        return []
+    return [Published(DeviceID(*pool, d.name), d, pool.driver) for d in devices]
 
 
 def reaches(published: ResourceSlice, node: Node) -> bool:
-    """Tell whether the slice is for the node; per-device reach is not known here."""
     if published.node_name:
         return published.node_name == node.name
     if published.all_nodes:
         return True
-    return published.node_selector is not None and published.node_selector.matches(node)
+    selector = published.node_selector
+    return selector is not None and selector.matches(node)
 
 
 def matches(instance: Instance, body: ExactRequest, published: Published) -> bool:
     """Tell whether all selectors of the class and the request are true for the device."""
     device = published.device
-    cel = CelDevice.build(
-        published.driver,
-        device.attributes,
-        {name: each.value for name, each in device.capacity.items()},
-        device.allow_multiple_allocations,
-    )
+    amounts = {name: each.value for name, each in device.capacity.items()}
+    shared = device.allow_multiple_allocations
+    cel = CelDevice.build(published.driver, device.attributes, amounts, shared)
     selectors = (*instance.classes[body.device_class_name].selectors, *body.selectors)
     return all(compile_selector(each.cel or "").matches(cel) for each in selectors)
 
 
 def tolerates(body: ExactRequest, device: Device) -> bool:
-    """Tell whether no taint of the device keeps the request away."""
-    blocking = [
-        t for t in device.taints if t.effect in {TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE}
-    ]
+    harmless = {TaintEffect.NONE, TaintEffect.OTHER}
+    blocking = [taint for taint in device.taints if taint.effect not in harmless]
     return all(any(each.tolerates(t) for each in body.tolerations) for t in blocking)
 
 
 def attribute(published: Published, name: str) -> AttributeValue | None:
-    """Return the attribute that a constraint means by ``domain/name``."""
     domain, _, bare = name.partition("/")
     attributes = published.device.attributes
     return attributes.get(name) or (attributes.get(bare) if domain == published.driver else None)
 
 
 def _choices(
-    instance: Instance,
-    devices: Sequence[Published],
-    claim: int,
-    request: int,
-    so_far: list[Choice],
+    instance: Instance, devices: Sequence[Published], claim: int, request: int, so_far: list[Choice]
 ) -> Iterator[list[Choice]]:
     if claim == len(instance.claims):
         yield so_far
@@ -141,11 +124,10 @@ def _sets(
     instance: Instance, devices: Sequence[Published], body: ExactRequest
 ) -> Iterator[tuple[Published, ...]]:
     matching = [d for d in devices if matches(instance, body, d)]
-    size = len(matching) if body.allocation_mode == ALL else body.count
-    if matching or size:
-        for chosen in combinations(matching, size):
-            if all(tolerates(body, d.device) for d in chosen):
-                yield chosen
+    size = max(1, len(matching)) if body.allocation_mode == ALL else body.count
+    for chosen in combinations(matching, size):
+        if all(tolerates(body, d.device) for d in chosen):
+            yield chosen
 
 
 def _is_free(

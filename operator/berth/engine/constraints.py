@@ -64,6 +64,11 @@ def value_set(attribute: AttributeValue, *, lists: bool) -> ValueSet | None:
     return None
 
 
+def _is_list(attribute: AttributeValue) -> bool:
+    values = (attribute.ints, attribute.bools, attribute.strings, attribute.versions)
+    return any(each is not None for each in values)
+
+
 def _version(text: str, *, lists: bool) -> Hashable:
     if lists:
         return text
@@ -73,10 +78,22 @@ def _version(text: str, *, lists: bool) -> Hashable:
         return None
 
 
+UNUSABLE = ValueSet("list", frozenset(("unusable",)))
+"""A list while lists are off, as release 1.37 sees it: nothing can stand beside it."""
+
+
 class Constraint:
     """One constraint of one claim, with the devices that are under it now."""
 
-    __slots__ = ("_domain", "_identifier", "_lists", "_members", "attribute", "is_match")
+    __slots__ = (
+        "_accepts_unusable",
+        "_domain",
+        "_identifier",
+        "_lists",
+        "_members",
+        "attribute",
+        "is_match",
+    )
 
     def __init__(self, constraint: DeviceConstraint, features: Features) -> None:
         self.is_match = constraint.match_attribute is not None
@@ -84,6 +101,7 @@ class Constraint:
         self.attribute = name
         self._domain, _, self._identifier = name.partition("/")
         self._lists = features.list_type_attributes
+        self._accepts_unusable = self.is_match and features.as_release_1_37
         # With matchAttribute the set is what all devices up to this one have in common.
         self._members: list[tuple[DeviceRecord, ValueSet]] = []
 
@@ -95,7 +113,12 @@ class Constraint:
     def values_of(self, record: DeviceRecord) -> ValueSet | None:
         """Return the values that count for this constraint, or ``None`` where there are none."""
         attribute = record.attribute(self._domain, self._identifier)
-        return None if attribute is None else value_set(attribute, lists=self._lists)
+        if attribute is None:
+            return None
+        values = value_set(attribute, lists=self._lists)
+        if values is None and self._accepts_unusable and _is_list(attribute):
+            return UNUSABLE
+        return values
 
     def try_add(self, record: DeviceRecord) -> bool:
         """Add the device, and tell whether that was possible; if not, nothing has changed."""
@@ -104,6 +127,8 @@ class Constraint:
             return False
         if self.is_match:
             if self._members:
+                if values is UNUSABLE:
+                    return False
                 common = self._members[-1][1].meet(values)
                 if not common:
                     return False

@@ -284,7 +284,7 @@ class _Planner:
         return tuple(planned)
 
     def _refuse_bad_pool(self, planned: PlannedBody, problem: NodeProblem) -> NoReturn:
-        if not self._features.all_with_bad_pool_is_fatal:
+        if not self._features.as_release_1_37:
             raise NodeFailureError(problem)
         what = "being updated" if isinstance(problem, PoolIncomplete) else "invalid"
         raise self._error(

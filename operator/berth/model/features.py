@@ -18,9 +18,10 @@ from dataclasses import dataclass
 class Features:
     """Which allocator features are on.
 
-    ``all_with_bad_pool_is_fatal`` is no gate but a difference between releases: in 1.37 and before,
-    mode All beside an incomplete or invalid pool ends the attempt on every node; later ones, and
-    Berth unless it is told otherwise, leave out the node.
+    ``as_release_1_37`` is no gate but a difference between releases. In 1.37 and before, mode All
+    beside an incomplete or invalid pool ends the attempt on every node, and a device with a list
+    can be the only one under matchAttribute while list attributes are off. Later releases, and
+    Berth unless it is told otherwise, leave out the node, and the device.
     """
 
     admin_access: bool = True
@@ -34,4 +35,4 @@ class Features:
     optional_node_operations: bool = False
     derived_attributes: bool = False
     compatibility_groups: bool = False
-    all_with_bad_pool_is_fatal: bool = False
+    as_release_1_37: bool = False

@@ -85,6 +85,16 @@ def test_lists_are_sets(
     assert accepted(Constraint(distinct(NAME), LISTS), values) == want_distinct
 
 
+def test_in_release_1_37_a_list_can_be_alone_while_lists_are_off() -> None:
+    features = Features(as_release_1_37=True)
+    assert accepted(Constraint(matching(NAME), features), [["a"], ["a"], "a"]) == [
+        True,
+        False,
+        False,
+    ]
+    assert accepted(Constraint(distinct(NAME), features), [["a"]]) == [False]
+
+
 def test_undo_widens_the_common_values_again() -> None:
     constraint = Constraint(matching(NAME), LISTS)
     narrow = a_record("narrow", ["a"])
