@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An exhaustive allocator for small instances: can the claims be satisfied at all?
 
-Tries every choice of alternatives and devices, with no order and no cleverness, and shares no
-code with ``berth.engine``. Knows pools, reach, selectors, modes, prioritized lists, admin access,
-taints and scalar constraints; nothing about counters, capacity or errors.
+Tries every choice of alternatives and devices, and shares no code with ``berth.engine``. Knows
+pools, selectors, modes, prioritized lists, admin access, taints and scalar constraints only.
 """
 
 from __future__ import annotations

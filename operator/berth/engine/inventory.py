@@ -100,9 +100,9 @@ class Inventory:
         return self._devices
 
     def view(self, node: Node) -> NodeView:
-        """Return what ``node`` sees; remembered until the node's labels change."""
+        """Return what ``node`` sees; remembered until something that it depends on changes."""
         view = self._views.get(node.name)
-        if view is None or (view.node is not node and view.node.labels != node.labels):
+        if view is None or not _is_same(view.node, node):
             view = gather_pools(
                 (*self._local.get(node.name, ()), *self._shared),
                 self.slices_by_pool,
@@ -118,3 +118,9 @@ class Inventory:
         if table is None:
             table = self._tables[expression] = SelectorTable(expression)
         return table
+
+
+def _is_same(known: Node, node: Node) -> bool:
+    return known is node or (
+        known.labels == node.labels and known.declared_features == node.declared_features
+    )

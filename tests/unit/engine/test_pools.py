@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from berth.engine.inventory import Inventory
@@ -148,6 +150,13 @@ def test_a_node_is_looked_at_again_when_its_labels_change() -> None:
     inventory = Inventory.build([a_slice([a_device("d")], node_selector=ZONE)])
     assert names(inventory.view(a_node(zone="b"))) == []
     assert names(inventory.view(a_node(zone="a"))) == ["d"]
+
+
+def test_a_node_that_declares_a_feature_later_is_looked_at_again() -> None:
+    inventory = Inventory.build([a_slice([a_device("d")])])
+    inventory.view(a_node())
+    newer = replace(a_node(), declared_features=frozenset({"DRAOptionalNodeOperations"}))
+    assert inventory.view(newer).node is newer
 
 
 BROKEN = NodeSelector((NodeSelectorTerm((NodeSelectorRequirement("zone", "Near", ("a",)),)),))
