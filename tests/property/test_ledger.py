@@ -199,6 +199,14 @@ class LedgerMachine(RuleBasedStateMachine):
             self.gone.add(known.uid)
             self.decided.pop(key, None)
 
+    @precondition(lambda self: self.decided)
+    @rule(data=st.data())
+    def claim_deleted_while_it_is_written(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.decided)))
+        del self.decided[key]
+        self.gone.add(self.claims.pop(key).uid)
+        self.ledger.remove_claim(key)
+
     @rule(key=claim_keys)
     def a_late_deletion_of_an_earlier_claim(self, key: ClaimKey) -> None:
         self.ledger.remove_claim(key, "uid-of-long-ago")

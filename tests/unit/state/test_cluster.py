@@ -242,6 +242,7 @@ def test_an_answer_after_the_deletion_was_seen_brings_nothing_back() -> None:
     cluster.apply_claim(at(1))
     cluster.assume(POD, None, {CLAIM: GPU})
     cluster.remove_claim(CLAIM, "uid-of-claim")
+    assert (dict(cluster.assumed_claims), holders(cluster)) == ({}, {})
     cluster.confirm_claim(at(2, GPU))
     assert (dict(cluster.claims), holders(cluster)) == ({}, {})
 
