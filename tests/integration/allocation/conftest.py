@@ -147,6 +147,8 @@ async def documentation_node(kube: Kube) -> AsyncIterator[str]:
     )
     status = {key: like["status"][key] for key in ("allocatable", "capacity", "conditions")}
     await kube.patch("nodes", name, {"status": status}, subresource="status")
+    # A new node is tainted until kube-controller-manager has seen that it is ready.
+    await kube.wait_for("nodes", name, lambda node: not node["spec"].get("taints"), within=30)
     objects = [
         each
         for file in ("deviceclass.yaml", "resourceslice.yaml")

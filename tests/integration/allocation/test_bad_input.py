@@ -67,11 +67,16 @@ async def test_cel_that_fails_on_one_device(kube: Kube, gated: str, devices: lis
     )
 
 
-async def test_cel_that_does_not_compile(kube: Kube, gated: str, uncompilable_class: str) -> None:
-    note = await note_for(kube, gated, claim("c", device_request(device_class=uncompilable_class)))
-    assert note.startswith(
-        f"claim {gated}/c, request gpu, class {uncompilable_class}, selector #0: "
-        "CEL does not compile: "
+async def test_cel_that_does_not_compile(
+    kube: Kube, gated_everything: str, uncompilable_class: str
+) -> None:
+    namespace = gated_everything
+    note = await note_for(
+        kube, namespace, claim("c", device_request(device_class=uncompilable_class))
+    )
+    assert note == (
+        f"claim {namespace}/c, request gpu, class {uncompilable_class}, selector #0: "
+        "CEL does not compile: undefined field `nosuch` of `device`"
     )
 
 
