@@ -6,7 +6,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tests.support.kube import Json, Kube
+from tests.support.kube import Kube
+from tests.support.kube_access import Json
 from tests.support.manifests import devices_of, gates_of, is_running, pod
 
 PODS = 400
