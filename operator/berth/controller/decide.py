@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is to be done about one pod, as a value: the decision, without doing it.
 
-Looks at the ledger and decides; writes nothing, waits for nothing, reads no clock. Carrying out
-is ``berth.controller.reconcile``.
+Looks at the ledger and decides; writes nothing, waits for nothing, reads no clock. Where a pod
+goes is ``berth.decision``; carrying out is ``berth.controller.reconcile``.
 
 Two rules shape it. All claims of a pod are Berth's or the pod is not allocated at all, because
 kube-scheduler frees a claim of ours when it cannot place the pod's other claims near it. And a
@@ -13,21 +13,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
+from berth.decision import Allocate, Blocked, Leave, NoFit, decide_claims
 from berth.explain import messages
-from berth.model.claims import MAX_CONSUMERS, ResourceClaim
-from berth.model.placement import Placed, Unplaceable
+from berth.model.claims import ResourceClaim
 from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference
-from berth.model.usage import NodeState
-from berth.placement.place import place
 from berth.state.cluster import Cluster
 
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """Nothing to do now; an event that changes this will bring the pod back."""
-
-    why: str
+__all__ = ["Allocate", "Blocked", "Leave", "NoFit", "ReleaseGate", "Stuck", "Verdict", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,32 +27,6 @@ class ReleaseGate:
     """The gate is on the pod for nothing; remove it without pinning."""
 
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """The pod cannot be decided until somebody changes something; ``message`` says what."""
-
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoFit:
-    """No node takes the pod with its claims; the pod waits for what could change that."""
-
-    claims: tuple[ResourceClaim, ...]
-    allocated: tuple[ResourceClaim, ...]
-    nodes: tuple[NodeState, ...]
-    outcome: Unplaceable
-
-
-@dataclass(frozen=True, slots=True)
-class Allocate:
-    """Write these results for ``claims``, reserve ``allocated``, then let the pod go."""
-
-    claims: tuple[ResourceClaim, ...]
-    allocated: tuple[ResourceClaim, ...]
-    placed: Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +71,7 @@ def _with_claims(
         return ReleaseGate("no AllocationPolicy covers the pod's claims")
     if foreign:
         return Blocked(messages.not_all_ours(pod, [claim.key for claim in foreign]))
-    for claim in claims:
-        if claim.deleting:
-            return Blocked(messages.claim_deleting(pod, claim.key))
-        if claim.allocation is None and claim.key in cluster.assumed_claims:
-            return Leave(f"claim {claim.key} is being written for another pod")
-        reserved = any(consumer.uid == pod.uid for consumer in claim.reserved_for)
-        if (
-            claim.allocation is not None
-            and not reserved
-            and (len(claim.reserved_for) >= MAX_CONSUMERS)
-        ):
-            return Blocked(messages.claim_full(pod, claim.key, MAX_CONSUMERS))
-    open_claims = tuple(claim for claim in claims if claim.allocation is None)
-    allocated = tuple(claim for claim in claims if claim.allocation is not None)
-    nodes = cluster.node_states()
-    try:
-        outcome = place(
-            cluster.snapshot(),
-            pod,
-            open_claims,
-            nodes,
-            allocated=allocated,
-            policy=cluster.placement_policy(claims),
-            budget=budget,
-        )
-    except (InvalidClaimError, InvalidSelectorError, SelectorRuntimeError) as error:
-        return Blocked(messages.bad_input(error))
-    if isinstance(outcome, Placed):
-        return Allocate(open_claims, allocated, outcome)
-    return NoFit(open_claims, allocated, tuple(nodes), outcome)
+    return decide_claims(cluster, pod, claims, budget=budget)
 
 
 def _missing(cluster: Cluster, pod: Pod, reference: PodClaimReference) -> Verdict:
