@@ -65,7 +65,7 @@ def decide_claims(
 
     Args:
         cluster: The ledger; read only.
-        pod: The pod, not counted on any node.
+        pod: The pod; it does not count on the node that it may be assumed on.
         claims: All claims of the pod, in the order of its references, allocated or not.
         budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
     """
@@ -83,7 +83,8 @@ def decide_claims(
             return Blocked(messages.claim_full(pod, claim.key, MAX_CONSUMERS))
     open_claims = tuple(claim for claim in claims if claim.allocation is None)
     allocated = tuple(claim for claim in claims if claim.allocation is not None)
-    nodes = cluster.node_states()
+    # An attempt that failed may have left the pod itself assumed on a node.
+    nodes = cluster.node_states(pod.key)
     try:
         outcome = place(
             cluster.snapshot(),

@@ -134,7 +134,12 @@ def _shared_by_mistake(found: Sequence[Row]) -> Iterable[str]:
 def table(found: Iterable[Row], title: str) -> Table:
     """Return the rows as a table for a terminal."""
     shown = Table(title=title, title_justify="left", expand=True)
-    for heading, width in (("pod", None), ("phase", None), ("node", None), ("devices or reason", 5)):
+    for heading, width in (
+        ("pod", None),
+        ("phase", None),
+        ("node", None),
+        ("devices or reason", 5),
+    ):
         shown.add_column(heading, ratio=width, overflow="fold", no_wrap=heading == "pod")
     colour = {"Running": "green", "Pending": "yellow", "Failed": "red"}
     for row in found:

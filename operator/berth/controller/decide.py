@@ -67,6 +67,8 @@ def _with_claims(
     cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], budget: int
 ) -> Verdict:
     foreign = [claim for claim in claims if not cluster.is_ours(claim)]
+    if foreign and not cluster.knows_namespace(pod.namespace):
+        return Leave("the namespace has not been seen yet, so no policy can be judged")
     if len(foreign) == len(claims):
         return ReleaseGate("no AllocationPolicy covers the pod's claims")
     if foreign:

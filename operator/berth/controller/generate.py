@@ -161,7 +161,7 @@ class ClaimGenerator:
             for claim in created:
                 if claim.name not in recorded:
                     await self._api.delete(claim_path(claim.key), uid=claim.uid)
-        self._cluster.apply_pod(decode_pod(raw))
+        self._cluster.confirm_pod(decode_pod(raw))
 
     # --- cleaning up
 

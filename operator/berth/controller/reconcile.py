@@ -323,12 +323,12 @@ class Reconciler:
         """Remove the gate, and pin the pod to ``node`` if given; tell whether the pod went."""
         match await self._writer.ungate(pod, node):
             case Ungated(raw):
-                self._cluster.apply_pod(decode_pod(raw))
+                self._cluster.confirm_pod(decode_pod(raw))
                 return True
             case PodGone():
                 self._cluster.remove_pod(pod.key, pod.uid)
             case PodConflict(raw):
-                self._cluster.apply_pod(decode_pod(raw))
+                self._cluster.confirm_pod(decode_pod(raw))
                 self._changed_meanwhile.add(pod.key)
             case PodRefused(detail):
                 self._say(
