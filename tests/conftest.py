@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -23,6 +24,11 @@ settings.register_profile(
 )
 settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+# Else asyncio makes a loop on first demand, which nobody owns, and its missing close ends a green
+# run with an error.
+asyncio.set_event_loop(None)
 
 
 def lane_of(item: pytest.Item) -> str:
