@@ -8,9 +8,11 @@ but with exactly the rights that the chart gives it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import os
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,9 @@ async def prepare(kubeconfig: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def berth_cluster() -> Iterator[LocalCluster]:
-    with LocalCluster.start(ClusterSpec(name="allocation-tests", nodes=50, devices=8)) as cluster:
+    with LocalCluster.start(
+        ClusterSpec(name=f"allocation-{os.getpid()}", nodes=50, devices=8)
+    ) as cluster:
         install_chart(cluster.kubeconfig, SYSTEM, VALUES)
         yield cluster
 
@@ -163,32 +167,34 @@ async def documentation_node(kube: Kube) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def uncompilable_class(berth_cluster: LocalCluster) -> Iterator[str]:
-    """A DeviceClass whose expression does not compile.
+def store(berth_cluster: LocalCluster) -> Iterator[Callable[[str, Json], None]]:
+    """Put an object that the API server would refuse into etcd beside it, under a registry key.
 
-    The API server accepts none, so it is put into etcd beside it: as an expression would be that
-    an older release accepted.
+    As an object would be that an older release accepted.
     """
-    name = "uncompilable.example.com"
-    key = f"/registry/deviceclasses/{name}"
-    stored = {
-        "apiVersion": "resource.k8s.io/v1",
-        "kind": "DeviceClass",
-        "metadata": {
-            "name": name,
-            "uid": "6f1f1d0e-0000-4000-8000-000000000001",
+    stored: list[str] = []
+
+    def put(key: str, manifest: Json) -> None:
+        metadata = {
+            "uid": f"6f1f1d0e-0000-4000-8000-{len(stored):012}",
             "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {"selectors": [{"cel": {"expression": "device.nosuch == 1"}}]},
-    }
-    _etcd(berth_cluster, "put", key=key, value=json.dumps(stored))
-    yield name
-    _etcd(berth_cluster, "deleterange", key=key)
+            "generation": 1,
+            **manifest["metadata"],
+        }
+        stored.append(f"/registry/{key}")
+        _etcd(
+            berth_cluster,
+            "put",
+            key=stored[-1],
+            value=json.dumps({**manifest, "metadata": metadata}),
+        )
+
+    yield put
+    for key in stored:
+        _etcd(berth_cluster, "deleterange", key=key)
 
 
 def _etcd(cluster: LocalCluster, verb: str, **fields: str) -> None:
-    import base64
-
     body = {name: base64.b64encode(text.encode()).decode() for name, text in fields.items()}
     request = urllib.request.Request(
         f"{cluster.etcd_url}/v3/kv/{verb}", json.dumps(body).encode(), method="POST"
@@ -200,7 +206,10 @@ def _etcd(cluster: LocalCluster, verb: str, **fields: str) -> None:
 @pytest.fixture(scope="module")
 def cluster_without_generator() -> Iterator[LocalCluster]:
     spec = ClusterSpec(
-        name="generate-tests", nodes=2, devices=8, without=frozenset({"resourceclaim-controller"})
+        name=f"generate-{os.getpid()}",
+        nodes=2,
+        devices=8,
+        without=frozenset({"resourceclaim-controller"}),
     )
     with LocalCluster.start(spec) as cluster:
         install_chart(cluster.kubeconfig, SYSTEM, {**VALUES, "generateClaims": True})

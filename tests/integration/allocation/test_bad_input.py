@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.events import wait_for_event
@@ -68,15 +70,43 @@ async def test_cel_that_fails_on_one_device(kube: Kube, gated: str, devices: lis
 
 
 async def test_cel_that_does_not_compile(
-    kube: Kube, gated_everything: str, uncompilable_class: str
+    kube: Kube, gated_everything: str, store: Callable[[str, Json], None]
 ) -> None:
-    namespace = gated_everything
-    note = await note_for(
-        kube, namespace, claim("c", device_request(device_class=uncompilable_class))
-    )
+    namespace, name = gated_everything, "uncompilable.example.com"
+    store(f"deviceclasses/{name}", device_class(name, "device.nosuch == 1"))
+    note = await note_for(kube, namespace, claim("c", device_request(device_class=name)))
     assert note == (
-        f"claim {namespace}/c, request gpu, class {uncompilable_class}, selector #0: "
+        f"claim {namespace}/c, request gpu, class {name}, selector #0: "
         "CEL does not compile: undefined field `nosuch` of `device`"
+    )
+
+
+async def test_a_policy_with_a_bad_selector(kube: Kube, store: Callable[[str, Json], None]) -> None:
+    selector = {"matchExpressions": [{"key": "team", "operator": "Equals", "values": ["a"]}]}
+    store(
+        "berth.dev/allocationpolicies/bad",
+        {
+            "apiVersion": "berth.dev/v1alpha1",
+            "kind": "AllocationPolicy",
+            "metadata": {"name": "bad"},
+            "spec": {"namespaceSelector": selector},
+        },
+    )
+    event = await wait_for_event(kube, "default", "bad", "InvalidAllocationPolicy")
+    cause = (
+        "spec.namespaceSelector.matchExpressions[0].operator: "
+        "`Equals` is not an operator: use In, NotIn, Exists or DoesNotExist"
+    )
+    assert event["note"] == f"allocationpolicy bad: {cause}"
+    refused = await kube.wait_for(
+        "allocationpolicies", "bad", lambda each: each.get("status", {}).get("conditions")
+    )
+    (condition,) = refused["status"]["conditions"]
+    assert (condition["type"], condition["status"], condition["reason"], condition["message"]) == (
+        "Accepted",
+        "False",
+        "InvalidSelector",
+        f"{cause}; the policy is not used until this is corrected",
     )
 
 
