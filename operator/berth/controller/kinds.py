@@ -34,10 +34,12 @@ def kopf_fed_kinds(
     policies: PolicyStatusWriter,
     *,
     changed: Callable[[], None],
+    template_changed: Callable[[str, str], None],
 ) -> tuple[KopfFedKind, ...]:
     """Return the kinds that Kopf's handlers feed, each with its way into ``cluster``.
 
-    ``changed`` is called after every event that reached the ledger.
+    ``changed`` is called after every event that reached the ledger, ``template_changed`` with
+    namespace and name of a template before that.
     """
 
     def applied(apply: Callable[[RawObject], None]) -> Callable[[RawObject], None]:
@@ -53,6 +55,11 @@ def kopf_fed_kinds(
             changed()
 
         return act
+
+    def apply_template(raw: RawObject) -> None:
+        template = decode_template(raw)
+        cluster.apply_template(template)
+        template_changed(template.namespace, template.name)
 
     def apply_policy(raw: Mapping[str, Any]) -> None:
         cluster.apply_policy(decode_allocation_policy(raw))
@@ -86,7 +93,7 @@ def kopf_fed_kinds(
         ),
         kind(
             "resourceclaimtemplates",
-            lambda raw: cluster.apply_template(decode_template(raw)),
+            apply_template,
             cluster.remove_template,
         ),
         kind(

@@ -108,7 +108,12 @@ class Operator:
         self.policies = PolicyStatusWriter(
             self.api, self.events, may_write=self.may_write, clock_now=now
         )
-        self.kinds = kopf_fed_kinds(self.cluster, self.policies, changed=self.reconciler.poke)
+        self.kinds = kopf_fed_kinds(
+            self.cluster,
+            self.policies,
+            changed=self.reconciler.poke,
+            template_changed=self._template_changed,
+        )
         self.claims_feed = KopfFedKind(
             "resource.k8s.io",
             "v1",
@@ -300,6 +305,11 @@ class Operator:
             for pod in pods_to_touch(self.cluster, key):
                 self.generator.touch(pod)
         self.reconciler.poke()
+
+    def _template_changed(self, namespace: str, name: str) -> None:
+        if self.settings.generate_claims:
+            for pod in self.cluster.pods_of_template(namespace, name):
+                self.generator.touch(pod)
 
     def _on_pod(self, pod: Pod) -> None:
         self.cluster.apply_pod(pod)

@@ -300,6 +300,10 @@ class Cluster:
             return pods
         return tuple(sorted((*pods, owner)))
 
+    def pods_of_template(self, namespace: str, name: str) -> tuple[PodKey, ...]:
+        """Return the pods with a reference to the template."""
+        return self._pods.of_template(namespace, name)
+
     def claims_reserved_or_owned(self, pod: PodKey, uid: str | None) -> tuple[ResourceClaim, ...]:
         """Return the claims that name ``pod`` as a consumer, or were made for it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.support.events import wait_for_event
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import device_request, devices_of, is_running, pod, template
@@ -84,6 +85,19 @@ async def test_without_kube_controller_managers_controller(
     kube_without_generator: Kube, generating_operator: OperatorProcess, alone: str
 ) -> None:
     await check_names_owner_and_status(kube_without_generator, alone)
+
+
+async def test_a_template_that_appears_after_the_pod_makes_its_claim(
+    kube_without_generator: Kube, generating_operator: OperatorProcess, alone: str
+) -> None:
+    kube = kube_without_generator
+    await kube.create(pod("early", templates=("late",)), alone)
+    event = await wait_for_event(kube, alone, "early", "FailedResourceClaimCreation")
+    assert event["note"] == (
+        f"pod {alone}/early, claim reference t0: ResourceClaimTemplate {alone}/late does not exist"
+    )
+    await kube.create(template("late", device_request()), alone)
+    await kube.wait_for("pods", "early", is_running, alone)
 
 
 async def test_finished_pods_give_back_without_it(
