@@ -8,7 +8,12 @@ from dataclasses import replace
 
 from berth.engine.rejections import (
     AttributeMissing,
+    CapacityMissing,
+    CapacityPolicy,
+    CapacityShort,
+    CompatibilityRefused,
     ConstraintRefused,
+    CounterShort,
     FeatureOff,
     InUse,
     LimitReached,
@@ -51,6 +56,7 @@ from berth.model.placement import (
 )
 from berth.model.pods import HostPort, Pod
 from berth.model.results import AllocationResult, DeviceResult
+from berth.quantity import Quantity
 
 CLASS = "gpu.example.com"
 DRIVER = "gpu.example.com"
@@ -149,6 +155,10 @@ def everywhere(*parts: tuple[RequestSummary, Sequence[Rejection]]) -> tuple[Node
 
 def refuse(node: str, *reasons: NodeReason) -> NodeRefusal:
     return NodeRefusal(node, reasons)
+
+
+def quantity(text: str) -> Quantity:
+    return Quantity.parse(text)
 
 
 def allocated_all(name: str, node: str, count: int) -> ResourceClaim:
@@ -285,6 +295,41 @@ def _all_allocated() -> Conflict:
     )
 
 
+def _counters() -> Conflict:
+    return conflict(
+        [claim(gpu=1)],
+        node_says(
+            "gpu-1",
+            (
+                needs(1, 0, candidates=4),
+                [
+                    CounterShort("gpu-0", "memory", quantity("40Gi"), quantity("30Gi")),
+                    CounterShort("gpu-0", "memory", quantity("40Gi"), quantity("32Gi")),
+                    CounterShort("gpu-1", "memory", quantity("40Gi"), quantity("-2Gi")),
+                    CompatibilityRefused("gpu-1", ("mig",), ("vgpu",)),
+                ],
+            ),
+        ),
+    )
+
+
+def _capacity() -> Conflict:
+    return conflict(
+        [claim(gpu=1)],
+        node_says(
+            "gpu-1",
+            (
+                needs(1, 0, candidates=3),
+                [
+                    CapacityMissing("memory"),
+                    CapacityPolicy("memory", quantity("9Gi"), "8Gi or 16Gi"),
+                    CapacityShort("memory", quantity("10Gi"), quantity("8Gi")),
+                ],
+            ),
+        ),
+    )
+
+
 CASES: dict[str, Callable[[], Conflict]] = {
     "style-example": _style_example,
     "many-nodes": _many_nodes,
@@ -361,5 +406,7 @@ CASES: dict[str, Callable[[], Conflict]] = {
         [claim(gpu=2, net=2)],
         *everywhere((needs(2, 4, candidates=4), []), (needs(2, 4, request="net"), [])),
     ),
+    "counters": _counters,
+    "capacity": _capacity,
     "undecided": lambda: conflict([claim(gpu=9)], undecided=("gpu-1", "gpu-2")),
 }

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from berth.model.claims import RequestRef
 from berth.model.devices import DeviceID, DeviceTaint, PoolID
+from berth.quantity import Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,57 @@ class FeatureOff:
     feature: str
 
 
+@dataclass(frozen=True, slots=True)
+class CounterShort:
+    """A counter of the device's pool has too little left (KEP-4815).
+
+    ``free`` is what is left beside the devices in use and those that the attempt has taken; it
+    may be negative where a pool is over-committed.
+    """
+
+    counter_set: str
+    counter: str
+    want: Quantity
+    free: Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class CompatibilityRefused:
+    """The device has no compatibility group in common with others of its counter set (KEP-5963).
+
+    ``groups`` are its own, ``others`` those which all of the others share; both sorted.
+    """
+
+    counter_set: str
+    groups: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityMissing:
+    """The request asks for a capacity that the device does not publish."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPolicy:
+    """The device's request policy does not allow the amount; ``allowed`` says what it does."""
+
+    name: str
+    want: Quantity
+    allowed: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityShort:
+    """A capacity of the device has too little left beside the shares that are out (KEP-5075)."""
+
+    name: str
+    want: Quantity
+    free: Quantity
+
+
 Rejection = (
     SelectorFalse
     | SelectorFailed
@@ -100,6 +152,11 @@ Rejection = (
     | AttributeMissing
     | ConstraintRefused
     | FeatureOff
+    | CounterShort
+    | CompatibilityRefused
+    | CapacityMissing
+    | CapacityPolicy
+    | CapacityShort
 )
 """Why one device was refused for one request."""
 

@@ -12,9 +12,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from berth.engine.rejections import LimitReached, NodeProblem, Rejection
+from berth.explain.facts import Fact
+from berth.explain.hints import Hint
 from berth.model.claims import ALL, ClaimKey, RequestRef
 from berth.model.devices import DeviceID
 from berth.model.placement import NodeReason
+
+
+@dataclass(frozen=True, slots=True)
+class FalsePart:
+    """A part of a selector that is false, and what it read of the devices.
+
+    ``span`` is in characters of the expression, ``text`` that part of it. ``values`` has each
+    expression that was read with the different values that the devices have, as CEL writes them.
+    """
+
+    span: tuple[int, int]
+    text: str
+    values: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPart:
+    """Where a selector fails on devices, and the expression that would not, if one is known."""
+
+    span: tuple[int, int] | None
+    guard: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A claim that holds devices, as ``namespace/name``, and the pods that use it."""
+
+    claim: str
+    pods: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +54,15 @@ class DeviceGroup:
 
     ``rejection`` stands for all of them: where the reason has data of the single device, the
     holders of ``InUse`` are those of all devices, and ``ConstraintRefused`` is that of the first.
-    ``devices`` has no duplicates and keeps the order in which the search visits them.
+    ``devices`` has no duplicates and keeps the order in which the search visits them. The last
+    three are known where somebody has looked for them, see ``berth.explain.details``.
     """
 
     rejection: Rejection
     devices: tuple[DeviceID, ...]
+    false: tuple[FalsePart, ...] = ()
+    failed: FailedPart | None = None
+    holders: tuple[Holder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +135,16 @@ class Rivalry:
 
 @dataclass(frozen=True, slots=True)
 class ProblemGroup:
-    """A pool that cannot be used, and the nodes that see it."""
+    """A pool that cannot be used, and the nodes that see it.
+
+    ``published`` are its slices of the newest generation, ``stale`` those of older ones, by name,
+    where somebody has looked for them.
+    """
 
     problem: NodeProblem
     nodes: tuple[str, ...]
+    published: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +174,9 @@ class Conflict:
         problems: Pools that cannot be used; ``pools_to_blame`` tells whether a node failed
             because of them, by the engine's word.
         drivers: The drivers that publish devices, sorted.
+        facts: What suffices for the "no" on nodes that stand for all; empty where nobody has
+            looked for it.
+        hints: Changes with which the pod fits, the smallest first; each was tried.
     """
 
     pod: str
@@ -150,3 +194,5 @@ class Conflict:
     problems: tuple[ProblemGroup, ...] = ()
     pools_to_blame: bool = False
     drivers: tuple[str, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    hints: tuple[Hint, ...] = ()

@@ -21,8 +21,10 @@ from berth.explain.conflict import (
     RequestConflict,
     Rivalry,
 )
+from berth.explain.hints import hint_sentence
 from berth.explain.line import one_line
 from berth.explain.sentences import device_sentence, node_sentence, problem_sentence
+from berth.quantity import Quantity
 
 VERSION = "berth.dev/conflict/v1"
 
@@ -51,6 +53,8 @@ def as_json(conflict: Conflict) -> dict[str, object]:
         "problems": [_problem(group) for group in conflict.problems],
         "poolsToBlame": conflict.pools_to_blame,
         "refused": [_refused(group) for group in conflict.refused],
+        "facts": [reason(fact) for fact in conflict.facts],
+        "hints": [{**reason(hint), "message": hint_sentence(hint)} for hint in conflict.hints],
     }
 
 
@@ -82,6 +86,16 @@ def _device_group(group: DeviceGroup) -> Json:
         "reason": reason(group.rejection),
         "message": device_sentence(group),
         "devices": [str(device) for device in group.devices],
+        "false": [
+            {
+                "span": list(part.span),
+                "text": part.text,
+                "values": [{"of": of, "are": list(are)} for of, are in part.values],
+            }
+            for part in group.false
+        ],
+        "failed": None if group.failed is None else _plain(group.failed),
+        "holders": [{"claim": each.claim, "pods": list(each.pods)} for each in group.holders],
     }
 
 
@@ -102,6 +116,8 @@ def _problem(group: ProblemGroup) -> Json:
         "reason": reason(group.problem),
         "message": problem_sentence(group),
         "nodes": list(group.nodes),
+        "published": list(group.published),
+        "stale": list(group.stale),
     }
 
 
@@ -128,6 +144,8 @@ def _plain(value: object) -> object:
         return value
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, Quantity):
+        return str(value)
     if is_dataclass(value):
         return {_camel(each.name): _plain(getattr(value, each.name)) for each in fields(value)}
     # Identities (devices, pools, claims) are named tuples whose text is their usual spelling.

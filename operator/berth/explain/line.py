@@ -12,6 +12,8 @@ from types import UnionType
 
 from berth.engine.rejections import Rejection, SelectorFalse
 from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict, Rivalry
+from berth.explain.facts import ConstraintFact, RequestFact
+from berth.explain.hints import hint_sentence
 from berth.explain.merge import MET, UNMATCHED, reason_key, regroup
 from berth.explain.messages import fit_event
 from berth.explain.sentences import (
@@ -29,7 +31,7 @@ def one_line(conflict: Conflict) -> str:
 
     The order is fixed: a request for All devices that excludes another one; unusable pools, where
     a node failed because of them; the requests without enough devices; nodes that are not for
-    the pod; searches that gave up.
+    the pod; searches that gave up; the best hint, if there is room for all of it.
     """
     if conflict.nodes == 0:
         return f"pod {conflict.pod}: the cluster has no nodes"
@@ -51,7 +53,15 @@ def one_line(conflict: Conflict) -> str:
             f"{plural(conflict.unexamined, 'more node')} without fitting devices "
             f"{verb(conflict.unexamined, 'is', 'are')} not described"
         )
-    return fit_event("; ".join(parts))
+    return _with_hint(fit_event("; ".join(parts)), conflict)
+
+
+def _with_hint(line: str, conflict: Conflict) -> str:
+    """Return the line with the best hint, where an Event can hold both as a whole."""
+    if not conflict.hints:
+        return line
+    text = f"{line}; hint: {hint_sentence(conflict.hints[0])}"
+    return text if fit_event(text) == text else line
 
 
 def cause_key(conflict: Conflict) -> str:
@@ -183,8 +193,19 @@ def together_sentence(conflict: Conflict) -> str:
     count = len(conflict.together)
     return (
         f"{noun} {name_list(names)}: each request alone finds enough devices "
-        f"on {plural(count, 'node')}, all together do not"
+        f"on {plural(count, 'node')}, all together do not{_culprits(conflict)}"
     )
+
+
+def _culprits(conflict: Conflict) -> str:
+    """Name what fails together, where it was looked for."""
+    requests = [fact for fact in conflict.facts if isinstance(fact, RequestFact)]
+    constraints = [fact for fact in conflict.facts if isinstance(fact, ConstraintFact)]
+    if not requests:
+        return ""
+    named = [f"claim {fact.claim}, request {fact.request}" for fact in requests]
+    named += [f"{fact.constraint} {fact.attribute} of claim {fact.claim}" for fact in constraints]
+    return f": {'; '.join(named)} {verb(len(named), 'fails', 'exclude each other')}"
 
 
 def undecided_sentence(conflict: Conflict) -> str:

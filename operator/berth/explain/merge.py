@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 from berth.engine.rejections import (
     AttributeMissing,
+    CapacityShort,
     ConstraintRefused,
+    CounterShort,
     InUse,
     NodeExplanation,
     NodeProblem,
@@ -25,6 +27,8 @@ from berth.engine.rejections import (
 )
 from berth.explain.conflict import (
     DeviceGroup,
+    FalsePart,
+    Holder,
     NodeGroup,
     NodeReasonGroup,
     ProblemGroup,
@@ -187,6 +191,10 @@ def reason_key(rejection: Rejection) -> Hashable:
             return "InUse"
         case ConstraintRefused(constraint, attribute):
             return ("ConstraintRefused", constraint, attribute)
+        case CounterShort(counter_set, counter, want):
+            return ("CounterShort", counter_set, counter, want)
+        case CapacityShort(name, want):
+            return ("CapacityShort", name, want)
     return rejection
 
 
@@ -196,6 +204,9 @@ def device_group(refused: Sequence[tuple[DeviceID, Rejection]]) -> DeviceGroup:
     if isinstance(first, InUse):
         holders = {h for _, each in refused if isinstance(each, InUse) for h in each.holders}
         first = replace(first, holders=tuple(sorted(holders)))
+    elif isinstance(first, CounterShort | CapacityShort):
+        left = [r.free for _, r in refused if isinstance(r, CounterShort | CapacityShort)]
+        first = replace(first, free=max(left))
     return DeviceGroup(first, tuple(dict.fromkeys(device for device, _ in refused)))
 
 
@@ -205,12 +216,36 @@ def largest_first(groups: Iterable[DeviceGroup]) -> tuple[DeviceGroup, ...]:
 
 
 def regroup(groups: Iterable[DeviceGroup]) -> tuple[DeviceGroup, ...]:
-    """Merge the device groups of several node groups into one list by reason."""
-    by_reason: dict[Hashable, list[tuple[DeviceID, Rejection]]] = {}
+    """Merge device groups with the same reason into one, as those of several node groups."""
+    by_reason: dict[Hashable, list[DeviceGroup]] = {}
     for group in groups:
-        pairs = by_reason.setdefault(reason_key(group.rejection), [])
-        pairs.extend((device, group.rejection) for device in group.devices)
-    return largest_first(device_group(pairs) for pairs in by_reason.values())
+        parts = tuple((part.span, part.text) for part in group.false)
+        key = reason_key(group.rejection), parts, group.failed
+        by_reason.setdefault(key, []).append(group)
+    return largest_first(_merged(alike) for alike in by_reason.values())
+
+
+def _merged(groups: Sequence[DeviceGroup]) -> DeviceGroup:
+    merged = device_group([(device, g.rejection) for g in groups for device in g.devices])
+    holders: dict[str, set[str]] = {}
+    for holder in (holder for group in groups for holder in group.holders):
+        holders.setdefault(holder.claim, set()).update(holder.pods)
+    return replace(
+        merged,
+        false=tuple(_merged_part(parts) for parts in zip(*(g.false for g in groups), strict=True)),
+        failed=groups[0].failed,
+        holders=tuple(
+            Holder(claim, tuple(sorted(pods))) for claim, pods in sorted(holders.items())
+        ),
+    )
+
+
+def _merged_part(parts: Sequence[FalsePart]) -> FalsePart:
+    values: dict[str, dict[str, None]] = {}
+    for part in parts:
+        for name, different in part.values:
+            values.setdefault(name, {}).update(dict.fromkeys(different))
+    return replace(parts[0], values=tuple((name, tuple(each)) for name, each in values.items()))
 
 
 def merge_problems(explanations: Sequence[NodeExplanation]) -> tuple[ProblemGroup, ...]:

@@ -13,20 +13,31 @@ from typing import assert_never
 
 from berth.engine.rejections import (
     AttributeMissing,
+    CapacityMissing,
+    CapacityPolicy,
+    CapacityShort,
+    CompatibilityRefused,
     ConstraintRefused,
+    CounterShort,
     FeatureOff,
     InUse,
     LimitReached,
-    NodeProblem,
     PoolIncomplete,
     PoolInvalid,
-    Rejection,
     SelectorFailed,
     SelectorFalse,
     Tainted,
     TakenInThisAttempt,
 )
-from berth.explain.conflict import DeviceGroup, NodeReasonGroup, ProblemGroup
+from berth.explain.conflict import (
+    DeviceGroup,
+    FailedPart,
+    Holder,
+    NodeReasonGroup,
+    ProblemGroup,
+)
+from berth.explain.selector_words import false_sentence
+from berth.explain.supply import supply_reason
 from berth.explain.words import amount, expression_text, name_list, plural, verb
 from berth.model.placement import (
     ClaimElsewhere,
@@ -47,25 +58,26 @@ MAX_HOLDERS = 3
 def device_sentence(group: DeviceGroup) -> str:
     """Say why the devices of a group were refused: ``4 devices are in use (claim ml/eval)``."""
     count = len(group.devices)
-    return f"{plural(count, 'device')} {_device_reason(group.rejection, count)}"
+    return f"{plural(count, 'device')} {_device_reason(group, count)}"
 
 
-def _device_reason(rejection: Rejection, count: int) -> str:
+def _device_reason(group: DeviceGroup, count: int) -> str:
+    rejection = group.rejection
     match rejection:
         case SelectorFalse(owner, index, expression):
-            of = "the request" if owner == "request" else owner
             return (
-                f"{verb(count, 'does', 'do')} not match selector #{index} of {of}: "
-                f"`{expression_text(expression)}`"
+                f"{verb(count, 'does', 'do')} not match selector #{index} of {_of(owner)}: "
+                f"{false_sentence(group.false) or f'`{expression_text(expression)}`'}"
             )
         case SelectorFailed(owner, index, expression, detail):
-            of = "the request" if owner == "request" else owner
+            cure = group.failed.guard if group.failed is not None else ""
+            guarded = f", which `{expression_text(cure)}` would not" if cure else ""
             return (
-                f"{verb(count, 'makes', 'make')} selector #{index} of {of} fail: {detail}: "
-                f"`{expression_text(expression)}`"
+                f"{verb(count, 'makes', 'make')} selector #{index} of {_of(owner)} fail: {detail}: "
+                f"`{_failing_text(expression, group.failed)}`{guarded}"
             )
         case InUse(holders):
-            return f"{verb(count, 'is', 'are')} in use{_by_claims(holders)}"
+            return f"{verb(count, 'is', 'are')} in use{_by_claims(holders, group.holders)}"
         case TakenInThisAttempt(claim, request):
             return (
                 f"{verb(count, 'is', 'are')} needed for claim {claim}, request {request} "
@@ -83,6 +95,14 @@ def _device_reason(rejection: Rejection, count: int) -> str:
             return _constraint_reason(rejection, count)
         case FeatureOff(feature):
             return f"{verb(count, 'needs', 'need')} feature {feature}, which is off"
+        case (
+            CounterShort()
+            | CompatibilityRefused()
+            | CapacityMissing()
+            | CapacityPolicy()
+            | CapacityShort()
+        ):
+            return supply_reason(rejection, count)
     assert_never(rejection)
 
 
@@ -98,11 +118,35 @@ def _constraint_reason(rejection: ConstraintRefused, count: int) -> str:
     )
 
 
-def _by_claims(holders: Sequence[str]) -> str:
+def _of(owner: str) -> str:
+    return "the request" if owner == "request" else owner
+
+
+def _failing_text(expression: str, failed: FailedPart | None) -> str:
+    """Return the part of an expression that fails, or all of it where that is not known."""
+    if failed is None or failed.span is None:
+        return expression_text(expression)
+    start, end = failed.span
+    return expression_text(expression[start:end] or expression)
+
+
+def _by_claims(holders: Sequence[str], users: Sequence[Holder]) -> str:
     if not holders:
         return ""
-    noun = "claim" if len(holders) == 1 else "claims"
-    return f" ({noun} {name_list(holders, MAX_HOLDERS)})"
+    if not any(user.pods for user in users):
+        noun = "claim" if len(holders) == 1 else "claims"
+        return f" ({noun} {name_list(holders, MAX_HOLDERS)})"
+    named = [_user(user) for user in users[:MAX_HOLDERS]]
+    left_out = len(users) - len(named)
+    more = f" and {left_out} more" if left_out else ""
+    return f" ({', '.join(named)}{more})"
+
+
+def _user(holder: Holder) -> str:
+    if not holder.pods:
+        return f"claim {holder.claim}"
+    noun = "pod" if len(holder.pods) == 1 else "pods"
+    return f"claim {holder.claim} of {noun} {name_list(holder.pods, MAX_HOLDERS)}"
 
 
 def limit_sentence(limit: LimitReached) -> str:
@@ -112,10 +156,11 @@ def limit_sentence(limit: LimitReached) -> str:
 
 def problem_sentence(group: ProblemGroup) -> str:
     """Say why a pool is of no use, and on how many nodes that is felt."""
-    return f"{_problem(group.problem)} ({_seen_on(group.nodes)})"
+    return f"{_problem(group)} ({_seen_on(group.nodes)})"
 
 
-def _problem(problem: NodeProblem) -> str:
+def _problem(group: ProblemGroup) -> str:
+    problem = group.problem
     match problem:
         case PoolIncomplete(pool, generation, seen, want):
             published = f"{verb(seen, 'is', 'are')} published"
@@ -124,10 +169,19 @@ def _problem(problem: NodeProblem) -> str:
                 if seen < want
                 else f"{plural(seen, 'slice')} of generation {generation} {published}, not {want}"
             )
-            return f"pool {pool} is incomplete, its devices do not count: {slices}"
+            return f"pool {pool} is incomplete, its devices do not count: {slices}{_named(group)}"
         case PoolInvalid(pool, detail):
             return f"pool {pool} is invalid, its devices do not count: {detail}"
     assert_never(problem)
+
+
+def _named(group: ProblemGroup) -> str:
+    """Name the slices that are there, and those that the driver has still to replace."""
+    there = f": {name_list(group.published)}" if group.published else ""
+    if not group.stale:
+        return there
+    of = verb(len(group.stale), "is of an older generation", "are of older generations")
+    return f"{there}, while {name_list(group.stale)} {of}"
 
 
 def _seen_on(nodes: Sequence[str]) -> str:

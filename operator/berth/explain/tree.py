@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A conflict as a tree of text, for a terminal.
 
-Decides the layout: one headline, one block a claim and request, one branch a reason. Readable
-without colour; whoever has colour may add it.
+Decides the layout: one headline, one block a claim and request, one branch a reason, hints last.
+Readable without colour; whoever has colour adds it by the style of each line.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict
+from berth.explain.hints import hint_sentence
 from berth.explain.line import (
     need_sentence,
     rivalry_sentence,
@@ -27,25 +30,54 @@ from berth.explain.words import name_list, plural, verb
 from berth.model.claims import ClaimKey
 
 
+class Style(enum.Enum):
+    """What a line is, for whoever colours it."""
+
+    HEADLINE = "headline"
+    CAUSE = "cause"
+    REQUEST = "request"
+    NODES = "nodes"
+    REASON = "reason"
+    DOUBT = "doubt"
+    HINT = "hint"
+    BLANK = "blank"
+
+
+class Line(NamedTuple):
+    """One line: the lines that lead to it, what it is, and its text."""
+
+    indent: str
+    style: Style
+    text: str
+
+
 @dataclass(slots=True)
 class _Branch:
     """One line of the tree and what hangs below it."""
 
     text: str
     below: list[_Branch] = field(default_factory=list)
+    style: Style = Style.REASON
 
 
 def tree(conflict: Conflict) -> str:
     """Return the conflict as several lines of text without a final newline."""
-    blocks = [headline(conflict)]
+    return "\n".join(f"{line.indent}{line.text}" for line in tree_lines(conflict))
+
+
+def tree_lines(conflict: Conflict) -> tuple[Line, ...]:
+    """Return the lines of the tree, each with its style."""
+    blocks: list[list[Line]] = [[Line("", Style.HEADLINE, headline(conflict))]]
     if conflict.rivalries:
-        lines = (rivalry_sentence(conflict, each) for each in conflict.rivalries)
-        blocks.append("\n".join(lines))
+        sentences = (rivalry_sentence(conflict, each) for each in conflict.rivalries)
+        blocks.append([Line("", Style.CAUSE, text) for text in sentences])
     blocks += [_render(_request(conflict, request)) for request in conflict.requests]
     if conflict.together:
-        blocks.append(together_sentence(conflict))
+        blocks.append([Line("", Style.CAUSE, together_sentence(conflict))])
     if conflict.problems:
-        unusable = _Branch(f"{plural(len(conflict.problems), 'pool')} cannot be used")
+        unusable = _Branch(
+            f"{plural(len(conflict.problems), 'pool')} cannot be used", style=Style.CAUSE
+        )
         unusable.below = [_Branch(problem_sentence(group)) for group in conflict.problems]
         blocks.append(_render(unusable))
     if conflict.refused:
@@ -54,10 +86,18 @@ def tree(conflict: Conflict) -> str:
         refused.below = [
             _Branch(_named(node_sentence(group), group.nodes)) for group in conflict.refused
         ]
+        refused.style = Style.NODES
         blocks.append(_render(refused))
     if conflict.undecided:
-        blocks.append(_named(undecided_sentence(conflict), conflict.undecided))
-    return "\n\n".join(blocks)
+        text = _named(undecided_sentence(conflict), conflict.undecided)
+        blocks.append([Line("", Style.DOUBT, text)])
+    if conflict.hints:
+        blocks.append(
+            [Line("", Style.HINT, f"hint: {hint_sentence(hint)}") for hint in conflict.hints]
+        )
+    blank = Line("", Style.BLANK, "")
+    first, *others = blocks
+    return (*first, *(line for block in others for line in (blank, *block)))
 
 
 def headline(conflict: Conflict) -> str:
@@ -93,9 +133,9 @@ def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
     where = "" if len(conflict.claims) == 1 else f"claim {request.claim}, "
     group, *others = request.groups
     if others:
-        root = _Branch(f"{where}request `{request.request}` {_need(request)}")
+        root = _Branch(f"{where}request `{request.request}` {_need(request)}", style=Style.REQUEST)
         root.below = [
-            _Branch(f"{_nodes(each.nodes)}: {_supply(each)}", _reasons(each))
+            _Branch(f"{_nodes(each.nodes)}: {_supply(each)}", _reasons(each), Style.NODES)
             for each in request.groups
         ]
         return root
@@ -104,11 +144,14 @@ def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
         if (len(group.nodes) > 1)
         else _supply(group)
     )
-    root = _Branch(f"{where}request `{request.request}` {_need(request)}; {supply}")
+    root = _Branch(
+        f"{where}request `{request.request}` {_need(request)}; {supply}", style=Style.REQUEST
+    )
     root.below = _reasons(group)
     if not root.below:
         # Nothing was refused: what there is, is too little.
-        return _Branch(f"{where}request `{request.request}`{need_sentence(conflict, request)}")
+        text = f"{where}request `{request.request}`{need_sentence(conflict, request)}"
+        return _Branch(text, style=Style.REQUEST)
     return root
 
 
@@ -149,12 +192,12 @@ def _nodes(names: Sequence[str]) -> str:
     return f"{len(names)} nodes ({name_list(names)})"
 
 
-def _render(root: _Branch) -> str:
-    return "\n".join([root.text, *_lines(root.below, "")])
+def _render(root: _Branch) -> list[Line]:
+    return [Line("", root.style, root.text), *_lines(root.below, "")]
 
 
-def _lines(branches: Sequence[_Branch], indent: str) -> Iterable[str]:
+def _lines(branches: Sequence[_Branch], indent: str) -> Iterable[Line]:
     for branch in branches:
         is_last = branch is branches[-1]
-        yield f"{indent}{'└─' if is_last else '├─'} {branch.text}"
+        yield Line(f"{indent}{'└─' if is_last else '├─'} ", branch.style, branch.text)
         yield from _lines(branch.below, f"{indent}{'   ' if is_last else '│  '}")

@@ -13,6 +13,7 @@ from berth.explain.data import as_json
 from berth.explain.line import one_line
 from berth.explain.tree import tree
 from tests.support.conflicts import CASES
+from tests.support.failures import FAILURES
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "explain"
 
@@ -39,4 +40,4 @@ def test_a_conflict_as_json_is_its_golden_data(case: str) -> None:
 
 
 def test_no_golden_file_is_without_its_case() -> None:
-    assert {path.stem for path in GOLDEN.iterdir()} == set(CASES)
+    assert {path.stem for path in GOLDEN.iterdir()} == {*CASES, *FAILURES}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sentences for what there is too little of: counters of a pool, capacity of a device.
+
+Decides the wording and nothing else.
+
+Source: KEP-4815 (counters), KEP-5963 (compatibility groups), KEP-5075 (capacity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from berth.engine.rejections import (
+    CapacityMissing,
+    CapacityPolicy,
+    CapacityShort,
+    CompatibilityRefused,
+    CounterShort,
+)
+from berth.explain.words import name_list, verb
+from berth.quantity import Quantity
+
+Supply = CounterShort | CompatibilityRefused | CapacityMissing | CapacityPolicy | CapacityShort
+
+
+def supply_reason(rejection: Supply, count: int) -> str:
+    """Say what devices lack, after their number: ``have capacity memory 8Gi short: …``."""
+    match rejection:
+        case CounterShort(_, counter, want, free):
+            return f"{verb(count, 'finds', 'find')} counter {counter} {_lacking(want, free)}"
+        case CompatibilityRefused(counter_set, groups, others):
+            return (
+                f"{verb(count, 'has', 'have')} no compatibility group in common with the other "
+                f"devices in use of counter set {counter_set}: {_groups(groups)} beside "
+                f"{_groups(others)}"
+            )
+        case CapacityMissing(name):
+            return (
+                f"{verb(count, 'does', 'do')} not publish capacity {name}, which the request "
+                "asks for"
+            )
+        case CapacityPolicy(name, want, allowed):
+            return (
+                f"{verb(count, 'does', 'do')} not give {want} of capacity {name}: "
+                f"the request policy allows {allowed}"
+            )
+        case CapacityShort(name, want, free):
+            return f"{verb(count, 'has', 'have')} capacity {name} {_lacking(want, free)}"
+    assert_never(rejection)
+
+
+def _lacking(want: Quantity, free: Quantity) -> str:
+    left = f"{free} is left" if free > Quantity.of(0) else "nothing is left"
+    return f"{want - max(free, Quantity.of(0))} short: {want} is wanted, {left}"
+
+
+def _groups(names: Sequence[str]) -> str:
+    return name_list(names) if names else "none"
