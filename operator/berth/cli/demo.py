@@ -102,9 +102,23 @@ def _cluster(spec: ClusterSpec) -> Iterator[Path]:
         if not (given and install.is_installed(kubeconfig)):
             progress.say("installing Berth's chart: CRDs, roles, admission policies")
             if given:
-                stack.callback(install.uninstall, kubeconfig)
+                stack.callback(_uninstall, kubeconfig)
             install.install(kubeconfig, values, progress=progress)
         yield kubeconfig
+
+
+def _uninstall(kubeconfig: Path) -> None:
+    """Take back what the demo installed on somebody's cluster, the namespace included."""
+
+    async def remove_namespace() -> None:
+        from berth.controller.api import ApiClient  # noqa: PLC0415 - pulls in Kopf
+        from berth.controller.credentials import load_credentials  # noqa: PLC0415 - as above
+
+        async with ApiClient(await load_credentials(str(kubeconfig), None)) as api:
+            await _remove_namespace(api, install.NAMESPACE)
+
+    install.uninstall(kubeconfig)
+    asyncio.run(remove_namespace())
 
 
 async def _show(kubeconfig: Path, console: Console, *, once: bool) -> bool:
@@ -241,7 +255,7 @@ async def _examples(api: Any) -> AsyncIterator[None]:
             await api.create(COLLECTIONS[manifest["kind"]].format(NAMESPACE), manifest)
         yield
     finally:
-        await asyncio.shield(_remove_namespace(api))
+        await asyncio.shield(_remove_namespace(api, NAMESPACE))
 
 
 async def _wait_for_gate(api: Any) -> None:
@@ -277,9 +291,9 @@ def _manifests() -> Iterator[dict[str, Any]]:
                 yield manifest
 
 
-async def _remove_namespace(api: Any) -> None:
-    await api.delete(f"/api/v1/namespaces/{NAMESPACE}")
+async def _remove_namespace(api: Any, name: str) -> None:
+    """Delete a namespace and wait until it is gone, for a while."""
+    path = f"/api/v1/namespaces/{name}"
     deadline = time.monotonic() + SECONDS
-    path = COLLECTIONS["Pod"].format(NAMESPACE)
-    while (await api.list(path))["items"] and time.monotonic() < deadline:
+    while await api.delete(path) is not None and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
