@@ -59,7 +59,12 @@ ClaimsVerdict = Leave | Blocked | NoFit | Allocate
 
 
 def decide_claims(
-    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], *, budget: int
+    cluster: Cluster,
+    pod: Pod,
+    claims: tuple[ResourceClaim, ...],
+    *,
+    budget: int,
+    nodes: tuple[NodeState, ...] | None = None,
 ) -> ClaimsVerdict:
     """Return where ``pod`` goes with all of ``claims``, or what is in the way.
 
@@ -68,6 +73,7 @@ def decide_claims(
         pod: The pod; it does not count on the node that it may be assumed on.
         claims: All claims of the pod, in the order of its references, allocated or not.
         budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
+        nodes: The nodes that are in question; ``None`` for all.
     """
     for claim in claims:
         if claim.deleting:
@@ -83,8 +89,9 @@ def decide_claims(
             return Blocked(messages.claim_full(pod, claim.key, MAX_CONSUMERS))
     open_claims = tuple(claim for claim in claims if claim.allocation is None)
     allocated = tuple(claim for claim in claims if claim.allocation is not None)
-    # An attempt that failed may have left the pod itself assumed on a node.
-    nodes = cluster.node_states(pod.key)
+    if nodes is None:
+        # An attempt that failed may have left the pod itself assumed on a node.
+        nodes = cluster.node_states(pod.key)
     try:
         outcome = place(
             cluster.snapshot(),
@@ -99,7 +106,7 @@ def decide_claims(
         return Blocked(messages.bad_input(error))
     if isinstance(outcome, Placed):
         return Allocate(open_claims, allocated, outcome)
-    return NoFit(open_claims, allocated, tuple(nodes), outcome)
+    return NoFit(open_claims, allocated, nodes, outcome)
 
 
 def why_not(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Conflict:

@@ -11,18 +11,21 @@ from typing import Annotated
 import typer
 
 import berth
-from berth.cli import demo, local, release, run
+from berth.cli import demo, explain, lint, local, release, run, simulate
 
 app = typer.Typer(
     name="berth",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Allocates Kubernetes DRA devices from the control plane, and says why not.",
 )
 app.command("run")(run.run)
+app.command("explain")(explain.explain)
+app.command("simulate")(simulate.simulate)
+app.command("lint")(lint.lint)
 app.command("release")(release.release)
 app.command("demo")(demo.demo)
 app.add_typer(local.app, name="local")

@@ -10,7 +10,7 @@ lists across nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from berth.engine.allocator import allocate
 from berth.engine.outcomes import DEFAULT_BUDGET, Allocated, Undecided, Unsatisfiable
@@ -18,6 +18,7 @@ from berth.engine.snapshot import Snapshot
 from berth.model.claims import ResourceClaim
 from berth.model.placement import NodeRefusal, Placed, Unplaceable
 from berth.model.pods import Pod
+from berth.model.policy import Placement
 from berth.model.usage import NodeState
 from berth.placement.nodes import refusals
 from berth.placement.order import in_order
@@ -62,21 +63,35 @@ def place(  # noqa: PLR0913 - what is placed, where, and how
         ValueError: If ``policy`` is none of the three.
     """
     refused: list[NodeRefusal] = []
-    possible: list[NodeState] = []
+    possible = _possible(pod, nodes, allocated, refused)
+    if Placement(policy) is Placement.FIRST_FIT:
+        # Node by node: what comes after the first that fits need not be looked at.
+        candidates: Iterable[NodeState] = possible
+    else:
+        candidates = in_order(snapshot, claims, tuple(possible), policy)
+    return _first_or_best(
+        snapshot,
+        claims,
+        candidates,
+        refused,
+        budget=budget,
+        pin=not pod.unmodelled,
+    )
+
+
+def _possible(
+    pod: Pod,
+    nodes: Iterable[NodeState],
+    allocated: Sequence[ResourceClaim],
+    refused: list[NodeRefusal],
+) -> Iterator[NodeState]:
+    """Yield the nodes that the pod may go to, by name; note the others in ``refused``."""
     for state in sorted(nodes, key=lambda each: each.node.name):
         reasons = refusals(pod, state, allocated)
         if reasons:
             refused.append(NodeRefusal(state.node.name, reasons))
         else:
-            possible.append(state)
-    return _first_or_best(
-        snapshot,
-        claims,
-        in_order(snapshot, claims, possible, policy),
-        refused,
-        budget=budget,
-        pin=not pod.unmodelled,
-    )
+            yield state
 
 
 def best_score(claims: Iterable[ResourceClaim]) -> int:
@@ -92,7 +107,7 @@ def best_score(claims: Iterable[ResourceClaim]) -> int:
 def _first_or_best(  # noqa: PLR0913 - private; the state of one attempt, each named
     snapshot: Snapshot,
     claims: Sequence[ResourceClaim],
-    candidates: Sequence[NodeState],
+    candidates: Iterable[NodeState],
     refused: Sequence[NodeRefusal],
     *,
     budget: int,
