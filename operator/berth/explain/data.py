@@ -24,6 +24,7 @@ from berth.explain.conflict import (
 from berth.explain.hints import hint_sentence
 from berth.explain.line import one_line
 from berth.explain.sentences import device_sentence, node_sentence, problem_sentence
+from berth.model.placement import NodeReason
 from berth.quantity import Quantity
 
 VERSION = "berth.dev/conflict/v1"
@@ -146,6 +147,8 @@ def _plain(value: object) -> object:
         return value.value
     if isinstance(value, Quantity):
         return str(value)
+    if isinstance(value, NodeReason):
+        return reason(value)
     if is_dataclass(value):
         return {_camel(each.name): _plain(getattr(value, each.name)) for each in fields(value)}
     # Identities (devices, pools, claims) are named tuples whose text is their usual spelling.

@@ -25,3 +25,21 @@ def test_a_failure_as_json_is_its_golden_data() -> None:
     text = json.dumps(as_json(FAILURES["failure-in-use"]()), indent=2, ensure_ascii=False)
 
     check_golden("failure-in-use.json", f"{text}\n")
+
+
+def test_a_hint_as_data_has_its_kind_its_fields_and_its_sentence() -> None:
+    hints = as_json(FAILURES["failure-node"]())["hints"]
+
+    assert hints == [
+        {
+            "type": "MendNode",
+            "node": "gpu-2",
+            "reason": {"type": "ResourceShort", "resource": "cpu", "want": 4000, "free": 1500},
+            "message": "it fits on node gpu-2 if 2500m more cpu were free",
+        },
+        {
+            "type": "ReleaseClaim",
+            "claim": "team-a/train-7",
+            "message": "it fits if claim team-a/train-7 were released",
+        },
+    ]

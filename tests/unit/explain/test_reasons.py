@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from berth.engine.rejections import LimitReached, NodeProblem, Rejection
 from berth.explain.data import as_json
+from berth.explain.hints import Hint
 from berth.model.placement import NodeReason
 from tests.support.conflicts import CASES
+from tests.support.failures import FAILURES
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "rejection-reasons.md"
 REASONS = tuple(
@@ -36,12 +39,58 @@ def types_in(data: object) -> Iterator[str]:
             yield from types_in(value)
 
 
-def test_the_reasons_are_those_that_the_page_lists() -> None:
+def keys_in(data: object) -> Iterator[str]:
+    """Yield every name of a field somewhere inside JSON data."""
+    if isinstance(data, dict):
+        yield from data
+        for value in data.values():
+            yield from keys_in(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from keys_in(value)
+
+
+def test_the_reasons_and_hints_are_those_that_the_page_lists() -> None:
     listed = re.findall(
         r"^\| `([A-Z][A-Za-z]+)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE
     )
 
-    assert sorted(listed) == sorted(REASONS)
+    assert sorted(listed) == sorted([*REASONS, *(kind.__name__ for kind in get_args(Hint))])
+
+
+def test_every_field_of_the_data_is_on_the_page() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    named = {part for path in re.findall(r"`([^`]+)`", text) for part in re.split(r"\W+", path)}
+    used = {
+        key
+        for make in (*CASES.values(), *FAILURES.values())
+        for key in keys_in(json.loads(json.dumps(as_json(make()))))
+    }
+
+    assert used - named == set()
+
+
+def test_the_fields_at_the_root_are_always_the_same() -> None:
+    roots = {tuple(as_json(make())) for make in (*CASES.values(), *FAILURES.values())}
+
+    assert roots == {
+        (
+            "version",
+            "pod",
+            "claims",
+            "message",
+            "nodes",
+            "budget",
+            "drivers",
+            "requests",
+            "rivalries",
+            "problems",
+            "poolsToBlame",
+            "refused",
+            "facts",
+            "hints",
+        )
+    }
 
 
 @pytest.mark.parametrize("reason", REASONS)
