@@ -67,7 +67,8 @@ class InvalidClaimError(BerthError):
     ``main/sub``, or empty where the claim as a whole is wrong; ``detail`` the cause; ``reason`` a
     stable PascalCase word for machines, one of ``MissingDeviceClass``, ``UnsupportedMode``,
     ``UnsupportedSelector``, ``UnsupportedConstraint``, ``FeatureDisabled``, ``TooManyDevices``,
-    ``AllConstraintConflict``, ``InvalidNodeSelector``, ``CapacityOutOfRange``, ``BadPool``.
+    ``AllConstraintConflict``, ``InvalidNodeSelector``, ``CapacityOutOfRange``, ``BadPool``,
+    ``DerivedAttributeFailed``.
     """
 
     def __init__(self, claim: str, request: str, detail: str, *, reason: str) -> None:

@@ -174,14 +174,15 @@ def test_undo_is_the_exact_inverse_of_try(instance: Instance, moves: list[tuple[
     snapshot = snapshot_of(instance)
     view = snapshot.inventory.view(instance.node)
     try:
-        plan = plan_claims(snapshot, view, instance.claims, Eligibility(snapshot, view, "c0"))
+        eligibility = Eligibility(snapshot, view, "c0")
+        plan = plan_claims(snapshot, view, instance.claims, eligibility)
     except (InvalidClaimError, NodeFailureError):
         assume(False)  # noqa: FBT003 - as above
         return
     planned = [body for claim in plan for request in claim.requests for body in request.bodies]
     devices = view.devices
     assume(devices)
-    attempt = Attempt(plan, Features())
+    attempt = Attempt(plan, eligibility, Features())
     history = []
     for which, device in moves:
         body, record = planned[which % len(planned)], devices[device % len(devices)]

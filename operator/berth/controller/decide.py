@@ -11,15 +11,27 @@ gate that was added for nothing is removed at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from berth.decision import Allocate, Blocked, Leave, NoFit, decide_claims
 from berth.explain import messages
 from berth.model.claims import ResourceClaim
+from berth.model.placement import Placed
 from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference
 from berth.state.cluster import Cluster
 
-__all__ = ["Allocate", "Blocked", "Leave", "NoFit", "ReleaseGate", "Stuck", "Verdict", "decide"]
+__all__ = [
+    "Allocate",
+    "Blocked",
+    "Leave",
+    "NoFit",
+    "ReleaseGate",
+    "Stuck",
+    "Verdict",
+    "decide",
+    "with_share_ids",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +109,27 @@ def _ungated(cluster: Cluster, pod: Pod) -> Verdict:
         ):
             return Leave("the pod is kube-scheduler's")
     return Stuck(messages.allocated_but_unschedulable(pod, pod.unschedulable_message))
+
+
+def with_share_ids(placed: Placed, new_id: Callable[[], str]) -> Placed:
+    """Return ``placed`` with an identity of its own for each share of a device.
+
+    The engine only numbers shares, because it draws no random number.
+
+    Args:
+        placed: What was decided.
+        new_id: Returns a lower-case UUID, another one each time.
+    """
+    return replace(
+        placed,
+        results=tuple(
+            replace(
+                result,
+                devices=tuple(
+                    device if device.share_id is None else replace(device, share_id=new_id())
+                    for device in result.devices
+                ),
+            )
+            for result in placed.results
+        ),
+    )

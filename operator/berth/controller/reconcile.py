@@ -11,7 +11,9 @@ Source: ``docs/architecture.md``, the way of one claim.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 import structlog
 
@@ -37,6 +39,7 @@ from berth.controller.decide import (
     Stuck,
     Verdict,
     decide,
+    with_share_ids,
 )
 from berth.controller.events import EventRecorder
 from berth.controller.metrics import Metrics
@@ -162,10 +165,12 @@ class Reconciler:
                 self._cluster.stop_waiting(key)
                 self._to_explain.pop(key, None)
                 self._said.pop(key, None)
-                results = verdict.placed.results
+                placed = with_share_ids(verdict.placed, lambda: str(uuid.uuid4()))
+                verdict = replace(verdict, placed=placed)
+                results = placed.results
                 self._cluster.assume(
                     key,
-                    verdict.placed.node,
+                    placed.node,
                     {
                         claim.key: result
                         for claim, result in zip(verdict.claims, results, strict=True)

@@ -9,19 +9,24 @@ Source: KEP-4381; ``k8s.io/dynamic-resource-allocation`` structured allocator.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
+from berth.engine.attempt import Attempt
 from berth.engine.eligibility import Eligibility
 from berth.engine.explanation import explain
 from berth.engine.outcomes import DEFAULT_BUDGET, Allocated, Outcome, Undecided, Unsatisfiable
 from berth.engine.plan import NodeFailureError, plan_claims
 from berth.engine.rejections import NodeExplanation, PoolInvalid
-from berth.engine.results import assemble_result, preference_score
+from berth.engine.results import TakenDevice, assemble_result, preference_score
 from berth.engine.search import Answer, Search
 from berth.engine.snapshot import Snapshot
 from berth.errors import InvalidClaimError
 from berth.model.claims import ResourceClaim
 from berth.model.nodes import Node
+
+SHARE_PLACEHOLDER = "share-"
+"""What the names of shares begin with until they have an identity."""
 
 
 def allocate(
@@ -41,7 +46,8 @@ def allocate(
 
     Returns:
         ``Allocated`` with the first solution in upstream's order, ``Unsatisfiable`` where there
-        is none, ``Undecided`` where the budget ran out.
+        is none, ``Undecided`` where the budget ran out. Shares of devices are named ``share-1``,
+        ``share-2`` and so on over all claims: whoever writes the results names them anew.
 
     Raises:
         InvalidClaimError: If a claim cannot be honoured as written, on whatever node.
@@ -69,17 +75,33 @@ def allocate(
         invalid = tuple(p for p in view.problems if isinstance(p, PoolInvalid))
         return Unsatisfiable(search.steps, invalid)
     chosen = search.chosen()
+    taken = _with_shares(search.attempt)
     results = tuple(
         assemble_result(
             planned,
             [chosen[index, position] for position in range(len(planned.requests))],
-            search.attempt.taken[index],
+            taken[index],
             node,
             snapshot.features,
         )
         for index, planned in enumerate(plan)
     )
     return Allocated(results, search.steps, preference_score(plan, chosen))
+
+
+def _with_shares(attempt: Attempt) -> list[list[TakenDevice]]:
+    """Number the shares over all claims: identities are drawn by whoever writes the results."""
+    numbers = itertools.count(1)
+    return [
+        [
+            TakenDevice(body, record)
+            if consumed is None
+            else TakenDevice(body, record, f"{SHARE_PLACEHOLDER}{next(numbers)}", consumed)
+            for body, record in taken
+            for consumed in [attempt.consumed(body, record)]
+        ]
+        for taken in attempt.taken
+    ]
 
 
 def explain_node(

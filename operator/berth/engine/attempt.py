@@ -4,7 +4,8 @@
 Decides whether a device that is eligible can be taken beside those that the attempt has already.
 What ``try_take`` does, ``undo_take`` takes back exactly; a refused ``try_take`` leaves no trace.
 
-Source: KEP-4381; KEP-5018 for admin access within a claim.
+Source: KEP-4381; KEP-5018 for admin access within a claim; KEP-4815 and KEP-5963 for counters,
+KEP-5075 for shares.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Hashable
 
+from berth.engine.capacity import Consumption, Shares
+from berth.engine.compatibility import Compatibility
 from berth.engine.constraints import Constraint
+from berth.engine.counters import Counters
+from berth.engine.eligibility import Eligibility
 from berth.engine.plan import Plan, PlannedBody
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import Rejection, TakenInThisAttempt
@@ -30,10 +35,23 @@ class Take(enum.Enum):
 class Attempt:
     """The devices taken, by claim, in the order in which they were taken."""
 
-    __slots__ = ("_plan", "_taking", "constraints", "taken")
+    __slots__ = (
+        "_compatibility",
+        "_counters",
+        "_eligibility",
+        "_plan",
+        "_shares",
+        "_taking",
+        "constraints",
+        "taken",
+    )
 
-    def __init__(self, plan: Plan, features: Features) -> None:
+    def __init__(self, plan: Plan, eligibility: Eligibility, features: Features) -> None:
         self._plan = plan
+        self._eligibility = eligibility
+        self._shares = Shares(eligibility.capacity)
+        self._counters = Counters(eligibility.counters)
+        self._compatibility = Compatibility(eligibility.compatibility)
         self.constraints = tuple(
             tuple(Constraint(each, features) for each in planned.claim.spec.constraints)
             for planned in plan
@@ -55,27 +73,74 @@ class Attempt:
         """Take an eligible device for ``body`` if that goes together with what is taken."""
         if self.is_taken_for(body, record):
             return Take.REFUSED
-        constraints = self.constraints[body.claim]
-        for position, number in enumerate(body.constraints):
-            if not constraints[number].try_add(record):
-                for earlier in reversed(body.constraints[:position]):
-                    constraints[earlier].undo_add(record)
-                return Take.CONFLICT
-        self._taking.setdefault(record, []).append(body)
+        pays = self._pays(record)
+        if pays and not self._try_pay(record):
+            return Take.REFUSED
+        if not self._try_constrain(body, record):
+            if pays:
+                self._undo_pay(record)
+            return Take.CONFLICT
+        if not self._eligibility.capacity.is_shared(record):
+            self._taking.setdefault(record, []).append(body)
+        elif not self._shares.try_share(body.body, record):
+            self._undo_constrain(body, record)
+            if pays:
+                self._undo_pay(record)
+            return Take.REFUSED
         self.taken[body.claim].append((body, record))
         return Take.TAKEN
+
+    def _pays(self, record: DeviceRecord) -> bool:
+        """Tell whether the device must be charged to counters: for the first share of it only."""
+        return bool(record.device.consumes_counters) and not (
+            self._shares.has_share(record) or self._eligibility.has_paid(record)
+        )
+
+    def _try_pay(self, record: DeviceRecord) -> bool:
+        if not self._compatibility.try_join(record):
+            return False
+        if self._counters.try_charge(record):
+            return True
+        self._compatibility.undo_join(record)
+        return False
+
+    def _undo_pay(self, record: DeviceRecord) -> None:
+        self._counters.undo_charge(record)
+        self._compatibility.undo_join(record)
+
+    def _try_constrain(self, body: PlannedBody, record: DeviceRecord) -> bool:
+        constraints = self.constraints[body.claim]
+        for position, number in enumerate(body.constraints):
+            if not constraints[number].try_add(record, body.derived):
+                for earlier in reversed(body.constraints[:position]):
+                    constraints[earlier].undo_add(record)
+                return False
+        return True
+
+    def _undo_constrain(self, body: PlannedBody, record: DeviceRecord) -> None:
+        for number in reversed(body.constraints):
+            self.constraints[body.claim][number].undo_add(record)
 
     def undo_take(self, body: PlannedBody, record: DeviceRecord) -> None:
         """Take back the last ``try_take`` that succeeded."""
         last = self.taken[body.claim].pop()
         if last != (body, record):
             raise AssertionError(f"undo of {record}, but {last[1]} was taken last")
-        takers = self._taking[record]
-        takers.pop()
-        if not takers:
-            del self._taking[record]
-        for number in reversed(body.constraints):
-            self.constraints[body.claim][number].undo_add(record)
+        if self._eligibility.capacity.is_shared(record):
+            self._shares.undo_share(record)
+        else:
+            takers = self._taking[record]
+            takers.pop()
+            if not takers:
+                del self._taking[record]
+        self._undo_constrain(body, record)
+        if self._pays(record):
+            self._undo_pay(record)
+
+    def consumed(self, body: PlannedBody, record: DeviceRecord) -> Consumption | None:
+        """Return what the share of a taken device consumes, or ``None`` for a whole device."""
+        capacity = self._eligibility.capacity
+        return capacity.consumption(body.body, record) if capacity.is_shared(record) else None
 
     def refusal(self, body: PlannedBody, record: DeviceRecord) -> Rejection | None:
         """Return why ``try_take`` would refuse the device now; changes nothing."""
@@ -83,11 +148,17 @@ class Attempt:
             taker = self._taking[record][-1]
             claim = self._plan[taker.claim].claim
             return TakenInThisAttempt(str(claim.key), str(taker.ref))
+        if self._pays(record):
+            refused = self._compatibility.refusal(record) or self._counters.refusal(record)
+            if refused is not None:
+                return refused
         for number in body.constraints:
             constraint = self.constraints[body.claim][number]
-            if not constraint.try_add(record):
-                return constraint.refusal(record)
+            if not constraint.try_add(record, body.derived):
+                return constraint.refusal(record, body.derived)
             constraint.undo_add(record)
+        if self._eligibility.capacity.is_shared(record):
+            return self._shares.refusal(body.body, record)
         return None
 
     def state(self) -> Hashable:
@@ -99,4 +170,7 @@ class Attempt:
                 for record, takers in self._taking.items()
             ),
             tuple(tuple(each.state() for each in claim) for claim in self.constraints),
+            self._counters.state(),
+            self._compatibility.state(),
+            self._shares.state(),
         )

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from berth.cel.library_semver import parse_semver
+from berth.engine.derived import NO_DERIVED, DerivedAttributes
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import AttributeMissing, ConstraintRefused
 from berth.model.claims import DeviceConstraint
@@ -103,16 +104,27 @@ class Constraint:
         self._lists = features.list_type_attributes
         self._accepts_unusable = self.is_match and features.as_release_1_37
         # With matchAttribute the set is what all devices up to this one have in common.
-        self._members: list[tuple[DeviceRecord, ValueSet]] = []
+        self._members: list[tuple[DeviceRecord, ValueSet, DerivedAttributes]] = []
 
     @property
     def kind(self) -> str:
         """The API's name of the constraint's type."""
         return "matchAttribute" if self.is_match else "distinctAttribute"
 
-    def values_of(self, record: DeviceRecord) -> ValueSet | None:
-        """Return the values that count for this constraint, or ``None`` where there are none."""
-        attribute = record.attribute(self._domain, self._identifier)
+    def _attribute(self, record: DeviceRecord, derived: DerivedAttributes) -> AttributeValue | None:
+        if self.attribute in derived:
+            return derived.value(self.attribute, record)
+        return record.attribute(self._domain, self._identifier)
+
+    def values_of(
+        self, record: DeviceRecord, derived: DerivedAttributes = NO_DERIVED
+    ) -> ValueSet | None:
+        """Return the values that count for this constraint, or ``None`` where there are none.
+
+        Raises:
+            InvalidClaimError: If a derived attribute fails.
+        """
+        attribute = self._attribute(record, derived)
         if attribute is None:
             return None
         values = value_set(attribute, lists=self._lists)
@@ -120,9 +132,13 @@ class Constraint:
             return UNUSABLE
         return values
 
-    def try_add(self, record: DeviceRecord) -> bool:
-        """Add the device, and tell whether that was possible; if not, nothing has changed."""
-        values = self.values_of(record)
+    def try_add(self, record: DeviceRecord, derived: DerivedAttributes = NO_DERIVED) -> bool:
+        """Add the device, and tell whether that was possible; if not, nothing has changed.
+
+        Raises:
+            InvalidClaimError: If a derived attribute fails.
+        """
+        values = self.values_of(record, derived)
         if values is None:
             return False
         if self.is_match:
@@ -135,33 +151,36 @@ class Constraint:
                 values = ValueSet(values.kind, common)
             elif not values.values:
                 return False
-        elif any(each.meet(values) for _, each in self._members):
+        elif any(each.meet(values) for _, each, _ in self._members):
             return False
-        self._members.append((record, values))
+        self._members.append((record, values, derived))
         return True
 
     def undo_add(self, record: DeviceRecord) -> None:
         """Take back the addition of ``record``, which was the last one."""
-        last, _ = self._members.pop()
+        last, _, _ = self._members.pop()
         if last is not record:
             raise AssertionError(f"undo of {record}, but {last} was added last")
 
-    def refusal(self, record: DeviceRecord) -> AttributeMissing | ConstraintRefused:
+    def refusal(
+        self, record: DeviceRecord, derived: DerivedAttributes = NO_DERIVED
+    ) -> AttributeMissing | ConstraintRefused:
         """Return why ``try_add`` has just refused the device."""
-        values = self.values_of(record)
+        values = self.values_of(record, derived)
         if values is None or not (self._members or values.values):
             return AttributeMissing(self.kind, self.attribute)
         # With matchAttribute the members were narrowed together: the last one stands for all.
-        against = self._members[-1][0]
+        against, _, their = self._members[-1]
         if not self.is_match:
-            against = next(other for other, each in self._members if each.meet(values))
+            against, their = next((o, d) for o, each, d in self._members if each.meet(values))
         return ConstraintRefused(
-            self.kind, self.attribute, self._text(record), against.id, self._text(against)
+            self.kind,
+            self.attribute,
+            str(self._attribute(record, derived)),
+            against.id,
+            str(self._attribute(against, their)),
         )
-
-    def _text(self, record: DeviceRecord) -> str:
-        return str(record.attribute(self._domain, self._identifier))
 
     def state(self) -> Hashable:
         """Return all that ``try_add`` and ``undo_add`` change, to compare."""
-        return tuple((record.id, values) for record, values in self._members)
+        return tuple((record.id, values) for record, values, _ in self._members)

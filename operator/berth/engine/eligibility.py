@@ -5,13 +5,17 @@ Decides whether a device matches a request, and whether anything that was so bef
 keeps it from being taken. What the attempt itself takes is ``berth.engine.attempt``.
 
 Source: ``resource.k8s.io/v1`` DeviceRequest.selectors, DeviceClass.selectors; KEP-5018 (admin
-access), KEP-5055 (taints), KEP-5007, KEP-5945.
+access), KEP-5055 (taints), KEP-5007, KEP-5945; KEP-4815, KEP-5963 and KEP-5075 in modules of their
+own.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from berth.engine.capacity import CapacityError, CapacityRules
+from berth.engine.compatibility import Compatibility, CompatibilityBaseline
+from berth.engine.counters import CounterBudget
 from berth.engine.pools import NodeView
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import (
@@ -121,13 +125,28 @@ class Wanting(Protocol):
 class Eligibility:
     """Checks against one snapshot, for one node."""
 
-    __slots__ = ("_allocated", "_claim", "_features", "_view")
+    __slots__ = (
+        "_allocated",
+        "_alone",
+        "_claim",
+        "_features",
+        "_view",
+        "capacity",
+        "compatibility",
+        "counters",
+    )
 
     def __init__(self, snapshot: Snapshot, view: NodeView, claim: str) -> None:
         self._allocated = snapshot.allocated
         self._features = snapshot.features
         self._view = view
         self._claim = claim
+        self.capacity = CapacityRules(snapshot.allocated, snapshot.features)
+        self.counters = CounterBudget(
+            view, snapshot.allocated, whole_pool=snapshot.features.as_release_1_37
+        )
+        self.compatibility = CompatibilityBaseline(self.counters, snapshot.allocated)
+        self._alone = Compatibility(self.compatibility)
 
     def refusal(self, planned: Wanting, record: DeviceRecord) -> Rejection | Elsewhere | None:
         """Return why the device cannot be taken, in the order of an ExactCount search.
@@ -174,7 +193,8 @@ class Eligibility:
 
         Raises:
             ClaimSelectorError, SelectorRuntimeError: If a selector fails.
-            InvalidClaimError: If the node selector of the device cannot be read.
+            InvalidClaimError: If the node selector of the device cannot be read, or amounts of
+                capacity cannot be computed with.
         """
         # Selectors come first, as upstream: one that fails is fatal even if another node is meant.
         for selector in planned.selectors:
@@ -193,7 +213,20 @@ class Eligibility:
             )
         if record.device.binding_conditions and not self._features.device_binding_and_status:
             return FeatureOff("DRADeviceBindingConditions")
+        if self.capacity.concerns(planned.body, record):
+            return self._unsuitable(planned, record)
         return None
+
+    def _unsuitable(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
+        try:
+            return self.capacity.unsuitable(planned.body, record)
+        except CapacityError as error:
+            raise InvalidClaimError(
+                self._claim,
+                str(planned.ref),
+                f"device {record.id}: {error}",
+                reason="CapacityOutOfRange",
+            ) from None
 
     def untakable(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
         """Return why a device that matches and is not exclusively in use cannot be taken."""
@@ -208,13 +241,23 @@ class Eligibility:
             and OPTIONAL_NODE_OPERATIONS in self._view.node.declared_features
         ):
             return FeatureOff(OPTIONAL_NODE_OPERATIONS)
-        # Neither shared counters nor shared capacity are implemented: refused, never mis-allocated.
-        if device.consumes_counters:
-            return FeatureOff("DRAPartitionableDevices")
-        if device.allow_multiple_allocations and self._features.consumable_capacity:
-            return FeatureOff("DRAConsumableCapacity")
+        if device.consumes_counters and not self.has_paid(record):
+            if not self._features.partitionable_devices:
+                return FeatureOff("DRAPartitionableDevices")
+            refused = self._alone.refusal(record) or self.counters.refusal(record, {})
+            if refused is not None:
+                return refused
         if record.taints and self._features.device_taints:
             for taint in record.taints:
                 if not any(each.tolerates(taint) for each in planned.body.tolerations):
                     return Tainted(taint)
+        if self.capacity.concerns(planned.body, record):
+            return self.capacity.short(planned.body, record)
         return None
+
+    def has_paid(self, record: DeviceRecord) -> bool:
+        """Tell whether shares of the device are out, so that its counters are charged already."""
+        device = record.id
+        return self.capacity.is_shared(record) and (
+            device in self._allocated.shared or device in self._allocated.capacity
+        )

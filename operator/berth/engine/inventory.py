@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from berth.engine.derived import DerivedAttributeTable
 from berth.engine.pools import NodeView, gather_pools
 from berth.engine.records import DeviceRecord, SliceRecord
 from berth.engine.verdicts import SelectorTable
@@ -30,6 +31,7 @@ class Inventory:
     """
 
     __slots__ = (
+        "_derived",
         "_devices",
         "_local",
         "_shared",
@@ -62,6 +64,7 @@ class Inventory:
         )
         self._devices: tuple[DeviceRecord, ...] | None = None
         self._tables: dict[str, SelectorTable] = {}
+        self._derived: dict[str, DerivedAttributeTable] = {}
         self._views: dict[str, NodeView] = {}
 
     @staticmethod
@@ -117,6 +120,13 @@ class Inventory:
         table = self._tables.get(expression)
         if table is None:
             table = self._tables[expression] = SelectorTable(expression)
+        return table
+
+    def derived(self, expression: str) -> DerivedAttributeTable:
+        """Return what the expression of a derived attribute gives; one table for each text."""
+        table = self._derived.get(expression)
+        if table is None:
+            table = self._derived[expression] = DerivedAttributeTable(expression)
         return table
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
+from berth.engine.derived import NO_DERIVED, DerivedAttributes
 from berth.engine.eligibility import Eligibility, PlannedSelector
 from berth.engine.pools import NodeView
 from berth.engine.records import DeviceRecord
@@ -58,6 +59,7 @@ class PlannedBody:
     is_all: bool
     admin: bool
     constraints: tuple[int, ...]
+    derived: DerivedAttributes = NO_DERIVED
     listed: tuple[DeviceRecord, ...] = ()
 
 
@@ -175,10 +177,6 @@ class _Planner:
                 "a capacity request needs feature DRAConsumableCapacity, which is off",
                 "FeatureDisabled",
             )
-        if any(body.capacity_requests for body in request.alternatives):
-            raise self._error(
-                request.name, "capacity requests are not supported yet", "FeatureDisabled"
-            )
         if not request.alternatives:
             raise self._error(
                 request.name,
@@ -211,6 +209,7 @@ class _Planner:
                 for number, constraint in enumerate(self.claim.spec.constraints)
                 if ref.is_named_by(constraint.requests)
             ),
+            derived=self._derived(ref, body),
         )
         if body.allocation_mode == EXACT_COUNT:
             return planned
@@ -224,6 +223,16 @@ class _Planner:
         listed = self._list_all(planned)
         return replace(planned, wanted=len(listed), listed=listed)
 
+    def _derived(self, ref: RequestRef, body: ExactRequest) -> DerivedAttributes:
+        if not body.derived_attributes:
+            return NO_DERIVED
+        inventory = self.snapshot.inventory
+        return DerivedAttributes(
+            {each.name: inventory.derived(each.expression) for each in body.derived_attributes},
+            claim=str(self.claim.key),
+            request=str(ref),
+        )
+
     def _class_of(self, ref: RequestRef, body: ExactRequest) -> DeviceClass:
         features = self._features
         if body.derived_attributes and not features.derived_attributes:
@@ -232,8 +241,6 @@ class _Planner:
                 "derivedAttributes need feature DRADerivedAttributes, which is off",
                 "FeatureDisabled",
             )
-        if body.derived_attributes:
-            raise self._error(str(ref), "derivedAttributes are not supported", "FeatureDisabled")
         for number, selector in enumerate(body.selectors):
             if selector.cel is None:
                 raise self._error(

@@ -31,7 +31,9 @@ def is_proven_impossible(
     """
     bodies = [body for claim in plan for request in claim.requests for body in request.bodies]
     if any(
-        (body.is_all and body.constraints) or (not body.is_all and candidates[body].has_errors)
+        (body.is_all and body.constraints)
+        or (not body.is_all and candidates[body].has_errors)
+        or has_late_errors(body, constraints[body.claim])
         for body in bodies
     ):
         return False
@@ -49,6 +51,11 @@ def is_proven_impossible(
             if constraint.is_match and under and not _has_value(plan, pools, constraint, under):
                 return True
     return False
+
+
+def has_late_errors(body: PlannedBody, constraints: Sequence[Constraint]) -> bool:
+    """Tell whether a derived attribute may fail where a device is tried, and not before."""
+    return any(constraints[number].attribute in body.derived for number in body.constraints)
 
 
 def _usable(body: PlannedBody, candidates: Candidates) -> Sequence[DeviceRecord]:

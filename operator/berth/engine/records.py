@@ -22,9 +22,10 @@ class DeviceRecord:
     """A device in its slice; equal only to itself, so that it can be a cheap key.
 
     ``taints`` are those that can refuse a request: the driver's own, then those of rules.
+    ``has_capacity_rules`` tells that capacity can matter even if a request asks for none.
     """
 
-    __slots__ = ("_cel", "device", "id", "slice", "taints")
+    __slots__ = ("_cel", "device", "has_capacity_rules", "id", "slice", "taints")
 
     def __init__(
         self, device: Device, published_in: ResourceSlice, taints: tuple[DeviceTaint, ...]
@@ -33,6 +34,10 @@ class DeviceRecord:
         self.device = device
         self.slice = published_in
         self.taints = taints
+        self.has_capacity_rules = device.allow_multiple_allocations or any(
+            each.request_policy is not None or each.value.nanos < 0
+            for each in device.capacity.values()
+        )
         self._cel: CelDevice | None = None
 
     @property

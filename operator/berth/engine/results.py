@@ -11,6 +11,7 @@ Source: ``resource.k8s.io/v1`` AllocationResult; KEP-4381 (config, nodeSelector)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from berth.engine.plan import PlannedBody, PlannedClaim
 from berth.engine.records import DeviceRecord
@@ -27,14 +28,23 @@ from berth.model.results import (
     DeviceResult,
 )
 from berth.model.slices import ResourceSlice
+from berth.quantity import Quantity
 
-Taken = Sequence[tuple[PlannedBody, DeviceRecord]]
+
+@dataclass(frozen=True, slots=True)
+class TakenDevice:
+    """A device that was found, or a share of it: then ``share_id`` and ``consumed`` are set."""
+
+    body: PlannedBody
+    record: DeviceRecord
+    share_id: str | None = None
+    consumed: Mapping[str, Quantity] | None = None
 
 
 def assemble_result(
     planned: PlannedClaim,
     bodies: Sequence[PlannedBody],
-    taken: Taken,
+    taken: Sequence[TakenDevice],
     node: Node,
     features: Features,
 ) -> AllocationResult:
@@ -51,13 +61,16 @@ def assemble_result(
         InvalidClaimError: If a slice has a node selector of several terms, which cannot be merged.
     """
     return AllocationResult(
-        devices=tuple(_device_result(body, record, features) for body, record in taken),
+        devices=tuple(_device_result(each, features) for each in taken),
         config=assemble_config(planned, bodies),
-        node_selector=assemble_node_selector(str(planned.claim.key), taken, node),
+        node_selector=assemble_node_selector(
+            str(planned.claim.key), [each.record for each in taken], node
+        ),
     )
 
 
-def _device_result(body: PlannedBody, record: DeviceRecord, features: Features) -> DeviceResult:
+def _device_result(taken: TakenDevice, features: Features) -> DeviceResult:
+    body, record = taken.body, taken.record
     device, binding = record.device, features.device_binding_and_status
     return DeviceResult(
         request=str(body.ref),
@@ -68,6 +81,8 @@ def _device_result(body: PlannedBody, record: DeviceRecord, features: Features) 
         tolerations=body.body.tolerations,
         binding_conditions=device.binding_conditions if binding else (),
         binding_failure_conditions=device.binding_failure_conditions if binding else (),
+        share_id=taken.share_id,
+        consumed_capacity=taken.consumed or None,
         skip_node_operations=record.slice.skip_node_operations,
     )
 
@@ -104,7 +119,9 @@ def _collapse(entry: ConfigResult, refs: Sequence[RequestRef]) -> ConfigResult:
     return entry
 
 
-def assemble_node_selector(claim: str, taken: Taken, node: Node) -> NodeSelector | None:
+def assemble_node_selector(
+    claim: str, taken: Sequence[DeviceRecord], node: Node
+) -> NodeSelector | None:
     """Return which nodes can use the devices, or ``None`` where all can.
 
     Raises:
@@ -112,7 +129,7 @@ def assemble_node_selector(claim: str, taken: Taken, node: Node) -> NodeSelector
     """
     expressions: dict[object, NodeSelectorRequirement] = {}
     fields: dict[object, NodeSelectorRequirement] = {}
-    for _, record in taken:
+    for record in taken:
         holder: ResourceSlice | Device = record.slice
         if record.slice.per_device_node_selection:
             holder = record.device

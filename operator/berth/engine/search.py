@@ -19,7 +19,7 @@ from berth.engine.candidates import Candidates
 from berth.engine.eligibility import Eligibility
 from berth.engine.plan import Plan, PlannedBody
 from berth.engine.pools import NodeView
-from berth.engine.proof import is_proven_impossible
+from berth.engine.proof import has_late_errors, is_proven_impossible
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import Rejection
 from berth.errors import InvalidClaimError
@@ -96,7 +96,7 @@ class Search:
         budget: int,
         record: Recorder | None = None,
     ) -> None:
-        self.attempt = Attempt(plan, features)
+        self.attempt = Attempt(plan, eligibility, features)
         self.steps = 0
         self._plan = plan
         self._budget = budget
@@ -238,8 +238,11 @@ class Search:
         body = frame.body
         candidates = self._candidates[body]
         missing = body.wanted - frame.ordinal
+        can_count = self._has_failed and not has_late_errors(
+            body, self.attempt.constraints[body.claim]
+        )
         while True:
-            if self._has_failed and candidates.has_fewer(frame.cursor, missing):
+            if can_count and candidates.has_fewer(frame.cursor, missing):
                 self._tell_rest(frame)
                 return False
             record = candidates.at(frame.cursor)

@@ -66,20 +66,24 @@ class DevicesInUse:
 
     def _take(self, claim: str, result: DeviceResult) -> None:
         device = result.device_id
+        if result.admin_access:
+            return
         if result.share_id is not None:
             _enter(self._shared, device, claim)
             self._consume(device, result.consumed_capacity or {}, 1)
-        elif not result.admin_access:
+        else:
             _enter(self._holders, device, claim)
             if len(set(self._holders[device])) > 1:
                 self.contended.add(device)
 
     def _release(self, claim: str, result: DeviceResult) -> None:
         device = result.device_id
+        if result.admin_access:
+            return
         if result.share_id is not None:
             _leave(self._shared, device, claim)
             self._consume(device, result.consumed_capacity or {}, -1)
-        elif not result.admin_access:
+        else:
             _leave(self._holders, device, claim)
             if len(set(self._holders.get(device, ()))) <= 1:
                 self.contended.discard(device)
