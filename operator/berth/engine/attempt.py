@@ -14,9 +14,8 @@ import enum
 from collections.abc import Hashable
 
 from berth.engine.capacity import Consumption, Shares
-from berth.engine.compatibility import Compatibility
+from berth.engine.charges import Charges
 from berth.engine.constraints import Constraint
-from berth.engine.counters import Counters
 from berth.engine.eligibility import Eligibility
 from berth.engine.plan import Plan, PlannedBody
 from berth.engine.records import DeviceRecord
@@ -36,8 +35,8 @@ class Attempt:
     """The devices taken, by claim, in the order in which they were taken."""
 
     __slots__ = (
-        "_compatibility",
-        "_counters",
+        "_capacity",
+        "_charges",
         "_eligibility",
         "_plan",
         "_shares",
@@ -49,9 +48,10 @@ class Attempt:
     def __init__(self, plan: Plan, eligibility: Eligibility, features: Features) -> None:
         self._plan = plan
         self._eligibility = eligibility
+        self._capacity = eligibility.capacity
         self._shares = Shares(eligibility.capacity)
-        self._counters = Counters(eligibility.counters)
-        self._compatibility = Compatibility(eligibility.compatibility)
+        # Made when a device first has something to pay, which most never do.
+        self._charges: Charges | None = None
         self.constraints = tuple(
             tuple(Constraint(each, features) for each in planned.claim.spec.constraints)
             for planned in plan
@@ -74,18 +74,18 @@ class Attempt:
         if self.is_taken_for(body, record):
             return Take.REFUSED
         pays = self._pays(record)
-        if pays and not self._try_pay(record):
+        if pays and not self._charged().try_pay(record):
             return Take.REFUSED
-        if not self._try_constrain(body, record):
+        if body.constraints and not self._try_constrain(body, record):
             if pays:
-                self._undo_pay(record)
+                self._charged().undo_pay(record)
             return Take.CONFLICT
-        if not self._eligibility.capacity.is_shared(record):
+        if not self._capacity.is_shared(record):
             self._taking.setdefault(record, []).append(body)
         elif not self._shares.try_share(body.body, record):
             self._undo_constrain(body, record)
             if pays:
-                self._undo_pay(record)
+                self._charged().undo_pay(record)
             return Take.REFUSED
         self.taken[body.claim].append((body, record))
         return Take.TAKEN
@@ -96,17 +96,10 @@ class Attempt:
             self._shares.has_share(record) or self._eligibility.has_paid(record)
         )
 
-    def _try_pay(self, record: DeviceRecord) -> bool:
-        if not self._compatibility.try_join(record):
-            return False
-        if self._counters.try_charge(record):
-            return True
-        self._compatibility.undo_join(record)
-        return False
-
-    def _undo_pay(self, record: DeviceRecord) -> None:
-        self._counters.undo_charge(record)
-        self._compatibility.undo_join(record)
+    def _charged(self) -> Charges:
+        if self._charges is None:
+            self._charges = Charges(self._eligibility.charges)
+        return self._charges
 
     def _try_constrain(self, body: PlannedBody, record: DeviceRecord) -> bool:
         constraints = self.constraints[body.claim]
@@ -126,7 +119,7 @@ class Attempt:
         last = self.taken[body.claim].pop()
         if last != (body, record):
             raise AssertionError(f"undo of {record}, but {last[1]} was taken last")
-        if self._eligibility.capacity.is_shared(record):
+        if self._capacity.is_shared(record):
             self._shares.undo_share(record)
         else:
             takers = self._taking[record]
@@ -135,12 +128,12 @@ class Attempt:
                 del self._taking[record]
         self._undo_constrain(body, record)
         if self._pays(record):
-            self._undo_pay(record)
+            self._charged().undo_pay(record)
 
     def consumed(self, body: PlannedBody, record: DeviceRecord) -> Consumption | None:
         """Return what the share of a taken device consumes, or ``None`` for a whole device."""
-        capacity = self._eligibility.capacity
-        return capacity.consumption(body.body, record) if capacity.is_shared(record) else None
+        shared = self._capacity.is_shared(record)
+        return self._capacity.consumption(body.body, record) if shared else None
 
     def refusal(self, body: PlannedBody, record: DeviceRecord) -> Rejection | None:
         """Return why ``try_take`` would refuse the device now; changes nothing."""
@@ -149,7 +142,7 @@ class Attempt:
             claim = self._plan[taker.claim].claim
             return TakenInThisAttempt(str(claim.key), str(taker.ref))
         if self._pays(record):
-            refused = self._compatibility.refusal(record) or self._counters.refusal(record)
+            refused = self._charged().refusal(record)
             if refused is not None:
                 return refused
         for number in body.constraints:
@@ -157,7 +150,7 @@ class Attempt:
             if not constraint.try_add(record, body.derived):
                 return constraint.refusal(record, body.derived)
             constraint.undo_add(record)
-        if self._eligibility.capacity.is_shared(record):
+        if self._capacity.is_shared(record):
             return self._shares.refusal(body.body, record)
         return None
 
@@ -170,7 +163,6 @@ class Attempt:
                 for record, takers in self._taking.items()
             ),
             tuple(tuple(each.state() for each in claim) for claim in self.constraints),
-            self._counters.state(),
-            self._compatibility.state(),
+            self._charged().state(),
             self._shares.state(),
         )

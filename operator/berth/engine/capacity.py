@@ -144,11 +144,7 @@ class CapacityRules:
 
     def is_shared(self, record: DeviceRecord) -> bool:
         """Tell whether the device can be given away in shares."""
-        return self.is_on and record.device.allow_multiple_allocations
-
-    def concerns(self, body: ExactRequest, record: DeviceRecord) -> bool:
-        """Tell whether capacity can matter between the request and the device at all."""
-        return self.is_on and bool(body.capacity_requests or record.has_capacity_rules)
+        return record.device.allow_multiple_allocations and self.is_on
 
     def unsuitable(self, body: ExactRequest, record: DeviceRecord) -> Unsuitable | None:
         """Return why the device could not serve the request even if it were not used at all.

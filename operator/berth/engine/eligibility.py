@@ -14,8 +14,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from berth.engine.capacity import CapacityError, CapacityRules
-from berth.engine.compatibility import Compatibility, CompatibilityBaseline
-from berth.engine.counters import CounterBudget
+from berth.engine.charges import ChargeBaseline
 from berth.engine.pools import NodeView
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import (
@@ -127,13 +126,11 @@ class Eligibility:
 
     __slots__ = (
         "_allocated",
-        "_alone",
+        "_charges",
         "_claim",
         "_features",
         "_view",
         "capacity",
-        "compatibility",
-        "counters",
     )
 
     def __init__(self, snapshot: Snapshot, view: NodeView, claim: str) -> None:
@@ -142,11 +139,16 @@ class Eligibility:
         self._view = view
         self._claim = claim
         self.capacity = CapacityRules(snapshot.allocated, snapshot.features)
-        self.counters = CounterBudget(
-            view, snapshot.allocated, whole_pool=snapshot.features.as_release_1_37
-        )
-        self.compatibility = CompatibilityBaseline(self.counters, snapshot.allocated)
-        self._alone = Compatibility(self.compatibility)
+        self._charges: ChargeBaseline | None = None
+
+    @property
+    def charges(self) -> ChargeBaseline:
+        """What pools have left; built when a device first asks, which most never do."""
+        if self._charges is None:
+            self._charges = ChargeBaseline(
+                self._view, self._allocated, whole_pool=self._features.as_release_1_37
+            )
+        return self._charges
 
     def refusal(self, planned: Wanting, record: DeviceRecord) -> Rejection | Elsewhere | None:
         """Return why the device cannot be taken, in the order of an ExactCount search.
@@ -213,11 +215,13 @@ class Eligibility:
             )
         if record.device.binding_conditions and not self._features.device_binding_and_status:
             return FeatureOff("DRADeviceBindingConditions")
-        if self.capacity.concerns(planned.body, record):
+        if record.has_capacity_rules or planned.body.capacity_requests:
             return self._unsuitable(planned, record)
         return None
 
     def _unsuitable(self, planned: Wanting, record: DeviceRecord) -> Rejection | None:
+        if not self.capacity.is_on:
+            return None
         try:
             return self.capacity.unsuitable(planned.body, record)
         except CapacityError as error:
@@ -244,14 +248,14 @@ class Eligibility:
         if device.consumes_counters and not self.has_paid(record):
             if not self._features.partitionable_devices:
                 return FeatureOff("DRAPartitionableDevices")
-            refused = self._alone.refusal(record) or self.counters.refusal(record, {})
+            refused = self.charges.refusal(record)
             if refused is not None:
                 return refused
         if record.taints and self._features.device_taints:
             for taint in record.taints:
                 if not any(each.tolerates(taint) for each in planned.body.tolerations):
                     return Tainted(taint)
-        if self.capacity.concerns(planned.body, record):
+        if self.capacity.is_on and (record.has_capacity_rules or planned.body.capacity_requests):
             return self.capacity.short(planned.body, record)
         return None
 
