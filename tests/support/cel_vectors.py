@@ -7,6 +7,7 @@ does not support is deliberate and counted apart.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -93,6 +94,7 @@ def fixture(name: str) -> CelDevice:
     return _devices()[name]
 
 
+@functools.cache
 def _devices() -> dict[str, CelDevice]:
     text = CASES.read_text(encoding="utf-8")
     data = yaml.load(text, Loader=yaml.CSafeLoader)["fixtures"]

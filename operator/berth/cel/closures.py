@@ -245,6 +245,18 @@ def opt_map(target: Closure, slot: int, body: Closure, flat: bool, span: Span) -
     return run
 
 
+def indispensable(closure: Closure, span: Span) -> Closure:
+    """Turn an error of ``closure`` into one that nothing absorbs."""
+
+    def run(device: Any, frame: Any) -> Any:
+        try:
+            return closure(device, frame)
+        except CelRuntimeError as error:
+            raise CelAbortError(f"internal error: {error.detail}", error.span or span) from None
+
+    return run
+
+
 def list_of(items: Sequence[Closure], optional: frozenset[int], span: Span) -> Closure:
     """A list literal."""
     closures = tuple(items)

@@ -118,7 +118,10 @@ def index(operand: Closure, key: Closure, optional: bool, span: Span) -> Closure
     find = optional_index if optional else index_value
 
     def run(device: Any, frame: Any) -> Any:
-        value, wanted = operand(device, frame), key(device, frame)
+        value = operand(device, frame)
+        if type(value) is Optional and not value.present:
+            return NONE
+        wanted = key(device, frame)
         try:
             return find(value, wanted)
         except CelRuntimeError as error:

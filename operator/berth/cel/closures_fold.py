@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The closures of the macros that go through a list or map.
 
-``all`` and ``exists`` absorb errors as ``&&`` and ``||`` do, the others do not. Every step is
-charged with what it costs upstream at least, so that nested macros end.
+``all`` and ``exists`` absorb errors as ``&&`` and ``||`` do, the others do not. Steps are counted
+one by one, which ends whatever the estimate of ``berth.cel.cost`` should not have seen coming.
 
 Source: cel-go ``parser/macro.go`` and ``ext`` (two-variable comprehensions, lists).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from berth.cel.cost import LIMIT
+from berth.cel.cost_units import LIMIT
 from berth.cel.equality import put_key
 from berth.cel.overloads import Overload
 from berth.cel.syntax import Span
@@ -30,11 +30,10 @@ def fold(  # noqa: PLR0913, PLR0917 - the parts of one node
     slots: tuple[int, ...],
     parts: Sequence[Closure],
     overloads: tuple[Overload, ...],
-    charge: int,
     span: Span,
 ) -> Closure:
-    """Return the closure of a macro; ``charge`` is the least cost of a step."""
-    steps = _steps(source, slots, charge, span)
+    """Return the closure of a macro."""
+    steps = _steps(source, slots, span)
     match macro:
         case "all":
             return _quantifier(steps, parts[0], deciding=False, span=span)
@@ -54,30 +53,26 @@ def fold(  # noqa: PLR0913, PLR0917 - the parts of one node
             return _transform_entries(steps, parts, span)
 
 
-def _steps(
-    source: Closure, slots: tuple[int, ...], charge: int, span: Span
-) -> Callable[[Any, Any], Any]:
+def _steps(source: Closure, slots: tuple[int, ...], span: Span) -> Callable[[Any, Any], Any]:
     """Return a generator function that sets the variables for each step and counts it."""
 
     def run(device: Any, frame: Any) -> Iterable[None]:
         container = source(device, frame)
         if type(container) is not tuple and not isinstance(container, dict):
             raise CelRuntimeError("the value is not iterable", span)
-        return _each(container, frame, slots, charge, span)
+        return _each(container, frame, slots, span)
 
     return run
 
 
-def _each(
-    container: Any, frame: Any, slots: tuple[int, ...], charge: int, span: Span
-) -> Iterable[None]:
+def _each(container: Any, frame: Any, slots: tuple[int, ...], span: Span) -> Iterable[None]:
     pairs: Iterable[tuple[Any, Any]]
     if len(slots) == 2:
         pairs = enumerate(container) if type(container) is tuple else container.items()
     else:
         pairs = ((item, None) for item in container)
     for first, second in pairs:
-        frame[0] += charge
+        frame[0] += 1
         if frame[0] > LIMIT:
             raise CelAbortError("actual cost limit exceeded", span)
         frame[slots[0]] = first
@@ -191,10 +186,18 @@ def _sort_by(
         for _ in steps(device, frame):
             items.append(frame[slot])
             keys.append(key(device, frame))
-        args = (tuple(items), tuple(keys))
-        for overload in overloads:
-            if overload.accepts(args):
-                return overload.body(*args)
-        raise CelRuntimeError("no such overload: `sortBy`", span)
+        return pick_sort(overloads, (tuple(items), tuple(keys)), span)
 
     return run
+
+
+def pick_sort(overloads: tuple[Overload, ...], args: tuple[Any, Any], span: Span) -> Any:
+    """Sort the first list by the second one, with the overload that takes their items.
+
+    Raises:
+        CelRuntimeError: If the keys have no order.
+    """
+    for overload in overloads:
+        if overload.accepts(args):
+            return overload.body(*args)
+    raise CelRuntimeError("no such overload: `sortBy`", span)

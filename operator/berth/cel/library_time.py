@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Durations and timestamps.
 
-Time zones are UTC or a fixed offset such as ``+02:00``; names of zones would need a database that
-lives outside of this package, and are refused. Fields of a duration are totals, as in cel-go.
+Time zones are UTC, a fixed offset such as ``+02:00``, or a name that ``berth.cel.zones`` knows.
+Fields of a duration are totals, as in cel-go.
 
 Source: CEL language definition, "Timestamps and Durations"; Go ``time``; RFC 3339.
 """
@@ -16,22 +16,9 @@ from berth.cel.library_standard import timestamp
 from berth.cel.overloads import Overload, function, member
 from berth.cel.types import DURATION, INT, STRING, TIMESTAMP
 from berth.cel.values import MAX_INT, MIN_INT, Duration, Timestamp
+from berth.cel.zones import UnknownZoneError, named_offset
 from berth.errors import CelRuntimeError
 
-ZONED_FUNCTIONS = frozenset(
-    (
-        "getDate",
-        "getDayOfMonth",
-        "getDayOfWeek",
-        "getDayOfYear",
-        "getFullYear",
-        "getHours",
-        "getMilliseconds",
-        "getMinutes",
-        "getMonth",
-        "getSeconds",
-    )
-)
 _SECOND = 10**9
 _DAY = 86_400
 _UNITS = {
@@ -52,10 +39,6 @@ _MOMENT = re.compile(
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _OFFSET = re.compile(r"([+-]?)([0-9]{1,2}):([0-9]{1,2})")
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-
-class UnknownZoneError(CelRuntimeError):
-    """A time zone that is neither UTC nor a fixed offset."""
 
 
 def _duration(text: str) -> Duration:
@@ -135,25 +118,22 @@ def _date(days: int) -> tuple[int, int, int]:
     return year, month, day_of_year - (153 * shifted + 2) // 5 + 1
 
 
-def zone_offset(zone: str) -> int:
-    """Return the seconds that a time zone is ahead of UTC.
-
-    Raises:
-        UnknownZoneError: If the zone is given by a name other than ``UTC``.
-    """
+def _offset(zone: str, seconds: int) -> int:
     if zone in ("", "UTC"):
         return 0
     match = _OFFSET.fullmatch(zone)
     if match is None:
-        raise UnknownZoneError(
-            f"the time zone `{zone[:64]}` is not supported, only UTC and offsets such as `+02:00`"
-        )
+        try:
+            return named_offset(zone, seconds)
+        except UnknownZoneError as error:
+            raise CelRuntimeError(str(error)) from None
     offset = int(match[2]) * 3600 + int(match[3]) * 60
     return -offset if match[1] == "-" else offset
 
 
 def _fields(moment: Timestamp, zone: str) -> tuple[int, int]:
-    return divmod(moment.nanos // _SECOND + zone_offset(zone), _DAY)
+    seconds = moment.nanos // _SECOND
+    return divmod(seconds + _offset(zone, seconds), _DAY)
 
 
 def _year(moment: Timestamp, zone: str = "") -> int:
@@ -194,7 +174,7 @@ def _seconds(moment: Timestamp, zone: str = "") -> int:
 
 
 def _milliseconds(moment: Timestamp, zone: str = "") -> int:
-    zone_offset(zone)
+    _fields(moment, zone)
     return moment.nanos % _SECOND // 10**6
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from berth.cel.analyse import Projection, analyse
 from berth.cel.check import Checked, check
 from berth.cel.compile import Closure, Compiler
+from berth.cel.cost import max_cost
+from berth.cel.cost_units import LIMIT
 from berth.cel.device import CelDevice
+from berth.cel.metered import MeteredCompiler
 from berth.cel.parse import parse
 from berth.cel.types import BOOL, is_dyn
 from berth.cel.values import CelAbortError
@@ -24,17 +28,34 @@ _CACHED = 512
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One metered evaluation: its value or its error, and what it cost in upstream's units."""
+
+    value: Any
+    error: CelRuntimeError | None
+    cost: int
+
+
 class Program:
-    """A compiled expression of any result type; immutable."""
+    """A compiled expression of any result type; immutable.
 
-    __slots__ = ("_closure", "_slots", "checked", "expression", "projection")
+    ``max_cost`` is the worst-case estimate, which the API server compares with its limit when an
+    expression is written; an expression that is stored runs until its actual cost reaches that.
+    """
 
-    def __init__(self, expression: str, checked: Checked, closure: Closure, slots: int) -> None:
+    __slots__ = ("_closure", "_slots", "checked", "expression", "max_cost", "projection")
+
+    def __init__(self, expression: str, checked: Checked) -> None:
         self.expression = expression
         self.checked = checked
         self.projection: Projection = analyse(checked.root)
-        self._closure = closure
-        self._slots = slots
+        self.max_cost = max_cost(checked)
+        # An estimate is no strict bound, but it is never far below; so is no meter needed here.
+        metered = self.max_cost > LIMIT // 2
+        compiler = MeteredCompiler(checked) if metered else Compiler(checked)
+        self._closure: Closure = compiler.visit(checked.root)
+        self._slots = compiler.slots
 
     def evaluate(self, device: CelDevice) -> Any:
         """Return the value of the expression on ``device``.
@@ -42,23 +63,27 @@ class Program:
         Raises:
             CelRuntimeError: If the evaluation fails.
         """
-        return self.charged(device)[0]
-
-    def charged(self, device: CelDevice) -> tuple[Any, int]:
-        """Return the value of the expression on ``device``, and what its macros were charged.
-
-        The charge is a lower bound of upstream's cost, see ``berth.cel.cost``.
-
-        Raises:
-            CelRuntimeError: If the evaluation fails.
-        """
         if device.problem:
             raise CelRuntimeError(device.problem)
-        frame = [0] * self._slots
         try:
-            return self._closure(device, frame), frame[0]
+            return self._closure(device, [0] * self._slots)
         except RecursionError:
             raise CelAbortError("the expression is nested too deeply") from None
+
+    def measure(self, device: CelDevice) -> Measured:
+        """Evaluate on ``device`` with every step counted; compiles anew, so not for the engine."""
+        if device.problem:
+            return Measured(None, CelRuntimeError(device.problem), 0)
+        compiler = MeteredCompiler(self.checked)
+        closure = compiler.visit(self.checked.root)
+        frame = [0] * compiler.slots
+        try:
+            return Measured(closure(device, frame), None, frame[0])
+        except CelRuntimeError as error:
+            return Measured(None, error, frame[0])
+        except RecursionError:
+            failure = CelAbortError("the expression is nested too deeply")
+            return Measured(None, failure, frame[0])
 
 
 class Selector(Program):
@@ -75,7 +100,7 @@ class Selector(Program):
         if device.problem:
             raise CelRuntimeError(device.problem)
         try:
-            value = self._closure(device, [0] * self._slots if self._slots > 1 else None)
+            value = self._closure(device, [0] * self._slots)
         except RecursionError:
             raise CelAbortError("the expression is nested too deeply") from None
         if value is True or value is False:
@@ -119,7 +144,8 @@ def _guarded(compiler: Callable[[str], T], expression: str) -> T:
 def _selector(expression: str) -> Selector | InvalidSelectorError:
     # Failures are kept, too: a claim with a bad selector is tried again and again.
     try:
-        checked, closure, slots = _compiled(expression)
+        checked = check(expression, parse(expression))
+        selector = Selector(expression, checked)
     except InvalidSelectorError as error:
         return error.with_traceback(None)
     kind = checked.types[checked.root]
@@ -127,13 +153,13 @@ def _selector(expression: str) -> Selector | InvalidSelectorError:
         return InvalidSelectorError(
             expression, f"the result must be a bool but is of type `{kind}`", checked.root.span
         )
-    return Selector(expression, checked, closure, slots)
+    return selector
 
 
 @functools.lru_cache(maxsize=_CACHED)
 def _program(expression: str) -> Program | InvalidSelectorError:
     try:
-        return Program(expression, *_compiled(expression))
+        return Program(expression, check(expression, parse(expression)))
     except InvalidSelectorError as error:
         return error.with_traceback(None)
 
@@ -143,9 +169,3 @@ def _again(error: InvalidSelectorError) -> InvalidSelectorError:
     return InvalidSelectorError(
         error.expression, error.detail, error.span, unsupported=error.unsupported
     )
-
-
-def _compiled(expression: str) -> tuple[Checked, Closure, int]:
-    checked = check(expression, parse(expression))
-    compiler = Compiler(checked)
-    return checked, compiler.visit(checked.root), compiler.slots

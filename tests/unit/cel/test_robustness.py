@@ -263,14 +263,17 @@ def test_devices_that_agree_in_the_projection_get_the_same_answer(expression: st
         return
     if not projection.fixed:
         return
-    reduced = CelDevice(
-        GPU.driver if projection.driver else "other",
-        type(GPU.attributes)(_kept(GPU.attributes, projection.attributes)),
-        type(GPU.capacity)(_kept(GPU.capacity, projection.capacity)),
-        GPU.allow_multiple if projection.allow_multiple else not GPU.allow_multiple,
-        "",
-        {},
-    )
+    driver = GPU.driver if projection.driver else "other"
+    attributes = type(GPU.attributes)(_kept(GPU.attributes, projection.attributes))
+    capacity = type(GPU.capacity)(_kept(GPU.capacity, projection.capacity))
+    shared = GPU.allow_multiple if projection.allow_multiple else not GPU.allow_multiple
+    fields = {
+        "driver": driver,
+        "attributes": attributes,
+        "capacity": capacity,
+        "allowMultipleAllocations": shared,
+    }
+    reduced = CelDevice(driver, attributes, capacity, shared, "", fields)
     assert answer(expression, reduced)[0] == answer(expression, GPU)[0]
 
 

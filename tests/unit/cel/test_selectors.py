@@ -141,7 +141,6 @@ def test_an_expression_that_ends_too_early_is_marked_at_its_end() -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        'timestamp("2024-01-01T00:00:00Z").getHours("America/New_York") == 19',
         'authorizer.path("/x").check("get").allowed()',
         "type(device.driver) == google.protobuf.Duration",
     ],
@@ -150,6 +149,30 @@ def test_what_is_not_implemented_is_called_unsupported(expression: str) -> None:
     with pytest.raises(InvalidSelectorError) as caught:
         compile_selector(expression)
     assert caught.value.unsupported is True
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"),
+    [("America/New_York", 19), ("UTC", 0), ("", 0), ("-02:30", 21), ("Asia/Kolkata", 5)],
+)
+def test_a_time_zone_is_a_name_or_an_offset(gpu: CelDevice, zone: str, hours: int) -> None:
+    text = f'timestamp("2024-01-01T00:00:00Z").getHours("{zone}") == {hours}'
+    assert compile_selector(text).matches(gpu)
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe", "Nowhere/Land", "../etc/passwd", "/etc/passwd", "a" * 999]
+)
+def test_an_unknown_time_zone_is_an_error_of_the_evaluation(gpu: CelDevice, zone: str) -> None:
+    selector = compile_selector(f'timestamp("2024-01-01T00:00:00Z").getHours("{zone}") == 1')
+    with pytest.raises(CelRuntimeError, match="unknown time zone"):
+        selector.matches(gpu)
+
+
+@pytest.mark.parametrize("year", ["0001-01-01", "9999-12-31"])
+def test_a_time_zone_holds_to_the_ends_of_the_calendar(gpu: CelDevice, year: str) -> None:
+    text = f'timestamp("{year}T12:00:00Z").getMinutes("Asia/Kolkata") >= 0'
+    assert compile_selector(text).matches(gpu)
 
 
 def test_the_projection_names_what_is_read() -> None:
