@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
 from berth.explain import messages
 from berth.explain.conflict import Conflict
+from berth.explain.full import explain_fully
 from berth.explain.report import explain_unplaceable
 from berth.model.claims import MAX_CONSUMERS, ResourceClaim
 from berth.model.placement import Placed, Unplaceable
@@ -119,4 +120,25 @@ def why_not(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Confl
         verdict.outcome,
         allocated=verdict.allocated,
         budget=budget,
+    )
+
+
+def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Conflict:
+    """Return the reasons of a "no" with the facts that suffice, and with hints that were tried.
+
+    For who asks about one pod: it costs many times what ``why_not`` does.
+    """
+    return explain_fully(
+        cluster.snapshot(),
+        pod,
+        verdict.claims,
+        verdict.nodes,
+        verdict.outcome,
+        allocated=verdict.allocated,
+        budget=budget,
+        consumers={
+            str(claim.key): tuple(each.name for each in claim.reserved_for)
+            for claim in cluster.claims.values()
+            if claim.allocation is not None and claim.reserved_for
+        },
     )

@@ -35,7 +35,7 @@ from berth.cli.output import (
     warn,
     write_data,
 )
-from berth.explain.report import tree
+from berth.explain.tree import tree_lines
 from berth.model.claims import ClaimKey
 from berth.model.pods import PodKey
 from berth.simulate.answer import Answer
@@ -89,8 +89,7 @@ def show(answer: Answer, out: Console) -> None:
     """Write one answer as text."""
     who = f"{answer.kind} {answer.name}"
     if answer.conflict is not None:
-        out.print(coloured(tree(answer.conflict)))
-        _show_hints(answer, out)
+        out.print(coloured(tree_lines(answer.conflict)))
     elif not answer.fits:
         out.print(Text(answer.message, "bold red"))
     else:
@@ -111,10 +110,6 @@ def _verdict(answer: Answer) -> str:
     return f"fits on node {answer.node}"
 
 
-def _show_hints(answer: Answer, out: Console) -> None:
-    """Write what would help: the one place where hints are shown."""
-
-
 def _target(target: str) -> tuple[str, str, str]:
     """Return kind, namespace (empty if not given) and name."""
     kind, _, rest = target.partition("/")
@@ -132,14 +127,14 @@ def _ask(source: Source, kind: str, namespace: str, name: str) -> Answer:
     if kind == "pod":
         pod = cluster.pods.get(PodKey(namespace, name))
         if pod is not None:
-            return ask_pod(cluster, pod)
+            return ask_pod(cluster, pod, fully=True)
         known = [str(key) for key in sorted(cluster.pods) if key.name == name] or [
             str(key) for key in sorted(cluster.pods) if key.namespace == namespace
         ]
     else:
         claim = cluster.claims.get(ClaimKey(namespace, name))
         if claim is not None:
-            return ask_claim(cluster, claim)
+            return ask_claim(cluster, claim, fully=True)
         known = [str(key) for key in sorted(cluster.claims) if key.name == name] or [
             str(key) for key in sorted(cluster.claims) if key.namespace == namespace
         ]

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
@@ -24,14 +24,23 @@ from rich.table import Table
 from rich.text import Text
 
 from berth.errors import BerthError
+from berth.explain.tree import Line, Style
 
 YES = 0
 NO = 1
 BAD_INPUT = 2
 GC_THRESHOLDS = (200_000, 50, 100)
-_GLYPHS = re.compile(r"[├└│─]+")
+STYLES = {
+    Style.HEADLINE: "bold red",
+    Style.CAUSE: "bold",
+    Style.REQUEST: "bold",
+    Style.NODES: "",
+    Style.REASON: "",
+    Style.DOUBT: "yellow",
+    Style.HINT: "green",
+    Style.BLANK: "",
+}
 _NAMED = re.compile(r"`[^`]+`")
-_COUNTS = re.compile(r"\b\d+ of \d+\b")
 
 
 class Output(StrEnum):
@@ -62,14 +71,16 @@ def write_data(data: Any, output: Output) -> None:
         typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def coloured(tree: str) -> Text:
-    """Return a tree of text with its first line, glyphs, names and counts set off."""
-    first, newline, rest = tree.partition("\n")
-    text = Text(rest)
-    text.highlight_regex(_GLYPHS, "dim")
-    text.highlight_regex(_NAMED, "cyan")
-    text.highlight_regex(_COUNTS, "bold")
-    return Text.assemble((first, "bold red"), newline, text)
+def coloured(lines: Iterable[Line]) -> Text:
+    """Return the lines of a conflict tree, each in the colour of what it is."""
+    text = Text()
+    for number, line in enumerate(lines):
+        said = Text(line.text, STYLES[line.style])
+        said.highlight_regex(_NAMED, "cyan")
+        text.append("\n" if number else "")
+        text.append(line.indent, "dim")
+        text.append_text(said)
+    return text
 
 
 def print_table(table: Table, out: Console) -> None:

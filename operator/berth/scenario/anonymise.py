@@ -33,6 +33,7 @@ OF_FIELD: Mapping[str, str] = {
     "pool": "pool",
     "uid": "uid",
 }
+OF_REFERENCE = frozenset({"resourceClaims", "resourceClaimStatuses"})
 HOSTNAME = "kubernetes.io/hostname"
 
 
@@ -118,8 +119,15 @@ class Names:
                 return [self.of("node", each) for each in value]
             if key == "reservedFor":
                 return [self._consumer(each) for each in value]
+            if key in OF_REFERENCE:
+                return [
+                    {**self._value("", each), "name": self.of("reference", each.get("name", ""))}
+                    for each in value
+                ]
             return [self._value("", each) for each in value]
         if isinstance(value, dict):
+            if key == "annotations":
+                return {name: self.of("reference", each) for name, each in value.items()}
             if key == "pool":
                 return {**value, "name": self.of("pool", value.get("name", ""))}
             if key == "nodeSelector" and "nodeSelectorTerms" not in value:
@@ -160,6 +168,8 @@ def _collect_fields(key: str, value: Any, found: dict[str, set[str]]) -> None:
             found["pod"].update(
                 one.get("name", "") for one in value if one.get("resource") == "pods"
             )
+        if key in OF_REFERENCE:
+            found["reference"].update(one.get("name", "") for one in value)
         for each in value:
             _collect_fields("", each, found)
     elif isinstance(value, str) and key in OF_FIELD and value:

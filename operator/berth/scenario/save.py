@@ -174,10 +174,13 @@ def _pod(obj: Json) -> Json:
 
 
 def _container(obj: Json, index: int) -> Json:
+    given = obj.get("resources") or {}
+    resources = {key: given[key] for key in ("requests", "limits") if given.get(key)}
     ports = [port for port in obj.get("ports") or () if port.get("hostPort")]
     return {
         "name": f"c{index}",
-        **{key: obj[key] for key in ("resources", "restartPolicy") if obj.get(key)},
+        **({"restartPolicy": obj["restartPolicy"]} if obj.get("restartPolicy") else {}),
+        **({"resources": resources} if resources else {}),
         **({"ports": ports} if ports else {}),
     }
 

@@ -23,6 +23,7 @@ from berth.decision import (
     NoFit,
     decide_claims,
     why_not,
+    why_not_fully,
 )
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.explain import messages
@@ -103,6 +104,7 @@ def ask_pod(
     *,
     budget: int = DEFAULT_BUDGET,
     memories: dict[str, Memory] | None = None,
+    fully: bool = False,
 ) -> Answer:
     """Return where ``pod`` is or would go with all its claims, or why it cannot.
 
@@ -111,6 +113,7 @@ def ask_pod(
         pod: The pod.
         budget: Search steps per node.
         memories: What is kept for the next pod that asks for the same, by what was asked for.
+        fully: Explain a "no" with hints, which takes longer.
     """
     name = str(pod.key)
     resolved = claims_of(cluster, pod)
@@ -130,11 +133,24 @@ def ask_pod(
         None if memories is None else memories.setdefault(_shape(pod, resolved.claims), Memory())
     )
     return answer(
-        cluster, pod, resolved.claims, kind="pod", notes=notes, budget=budget, memory=memory
+        cluster,
+        pod,
+        resolved.claims,
+        kind="pod",
+        notes=notes,
+        budget=budget,
+        memory=memory,
+        fully=fully,
     )
 
 
-def ask_claim(cluster: Cluster, claim: ResourceClaim, *, budget: int = DEFAULT_BUDGET) -> Answer:
+def ask_claim(
+    cluster: Cluster,
+    claim: ResourceClaim,
+    *,
+    budget: int = DEFAULT_BUDGET,
+    fully: bool = False,
+) -> Answer:
     """Return what ``claim`` holds, or where it would be allocated, or why it cannot be.
 
     All claims of a pod go to one node, so a pod that waits for the claim is what is looked at.
@@ -148,7 +164,7 @@ def ask_claim(cluster: Cluster, claim: ResourceClaim, *, budget: int = DEFAULT_B
     for key in cluster.pods_of_claim(claim.key):
         pod = cluster.pods[key]
         if not pod.node_name and not pod.is_terminal:
-            found = ask_pod(cluster, pod, budget=budget)
+            found = ask_pod(cluster, pod, budget=budget, fully=fully)
             note = f"pod {key} waits for this claim: asked with all claims of the pod"
             return Answer(
                 "claim",
@@ -162,7 +178,7 @@ def ask_claim(cluster: Cluster, claim: ResourceClaim, *, budget: int = DEFAULT_B
             )
     pod = Pod(namespace=claim.namespace, name=ANY_POD, uid=f"for:{name}")
     note = "no pod refers to the claim: asked for a pod without other needs"
-    return answer(cluster, pod, (claim,), kind="claim", notes=(note,), budget=budget)
+    return answer(cluster, pod, (claim,), kind="claim", notes=(note,), budget=budget, fully=fully)
 
 
 def answer(  # noqa: PLR0913 - the question, and what is known about it
@@ -174,6 +190,7 @@ def answer(  # noqa: PLR0913 - the question, and what is known about it
     notes: Sequence[str] = (),
     budget: int = DEFAULT_BUDGET,
     memory: Memory | None = None,
+    fully: bool = False,
 ) -> Answer:
     """Return the verdict about ``pod`` with exactly ``claims``, explained where it is "no"."""
     name = str(pod.key if kind == "pod" else claims[0].key)
@@ -190,7 +207,8 @@ def answer(  # noqa: PLR0913 - the question, and what is known about it
             held = tuple(by_key[claim.key] for claim in claims)
             return Answer(kind, name, fits=True, node=placed.node, held=held, notes=tuple(notes))
         case NoFit():
-            conflict = why_not(cluster, pod, verdict, budget=budget)
+            explain = why_not_fully if fully else why_not
+            conflict = explain(cluster, pod, verdict, budget=budget)
             return Answer(kind, name, fits=False, conflict=conflict, notes=tuple(notes))
         case Blocked(message):
             return Answer(kind, name, fits=False, message=message, notes=tuple(notes))
