@@ -143,3 +143,47 @@ async def test_other_annotations_and_finalizers_are_left_alone(
     await kube.patch("resourceclaims", "c", {"metadata": {"finalizers": [FINALIZER]}}, gated)
     assert made["metadata"]["annotations"] == {"a.example.com/x": "1"}
     assert sorted(made["metadata"]["finalizers"]) == sorted(["a.example.com/hold", FINALIZER])
+
+
+async def test_a_pod_that_another_gate_holds_gets_its_devices_when_that_gate_goes(
+    kube: Kube, gated: str, operator: OperatorProcess
+) -> None:
+    other = "queue.example.com/admission"
+    await kube.create(claim("c", device_request()), gated)
+    await kube.create(pod("p", claims=("c",), schedulingGates=[{"name": other}]), gated)
+    # A pod that was made later is served: Berth has looked at both.
+    await kube.create(claim("later", device_request()), gated)
+    await kube.create(pod("q", claims=("later",)), gated)
+    await kube.wait_for("pods", "q", is_running, gated)
+    held = await kube.get("pods", "p", gated)
+    made = await kube.get("resourceclaims", "c", gated)
+    assert sorted(gates_of(held)) == ["berth.dev/dra", other]
+    assert devices_of(made) == []
+    gone = {"spec": {"schedulingGates": [{"name": other, "$patch": "delete"}]}}
+    await kube.patch("pods", "p", gone, gated, kind="strategic")
+    await kube.wait_for("pods", "p", is_running, gated)
+
+
+async def test_a_pod_that_kube_scheduler_cannot_place_is_reported_and_gives_back(
+    kube: Kube, gated: str, operator: OperatorProcess
+) -> None:
+    nowhere = {
+        "podAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "labelSelector": {"matchLabels": {"app": "nobody"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                }
+            ]
+        }
+    }
+    await kube.create(claim("c", device_request()), gated)
+    await kube.create(pod("p", claims=("c",), affinity=nowhere), gated)
+    event = await wait_for_event(kube, gated, "p", "AllocatedPodUnschedulable")
+    seen = await kube.get("pods", "p", gated)
+    assert event["note"].startswith(
+        f"pod {gated}/p: its claims are allocated, but kube-scheduler cannot place it: 0/"
+    )
+    assert "nodeAffinity" not in seen["spec"]["affinity"]
+    await kube.delete("pods", "p", gated)
+    await kube.wait_for("resourceclaims", "c", lambda each: not devices_of(each), gated)
