@@ -96,8 +96,10 @@ test-integration: setup ## Berth on a real control plane, or on that of BERTH_TE
 	$(BIN)/pytest tests/integration $(ARGS)
 
 .PHONY: conformance
-conformance: setup ## Recorded answers of cel-go and of the upstream allocator
-	$(BIN)/pytest tests/conformance $(ARGS)
+conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL=, CEL_RANDOM=, ALLOCATOR=, EXPLAIN= name other files
+	@$(BIN)/python -m tests.conformance.run $(if $(CEL),--cel=$(CEL)) \
+	  $(if $(CEL_RANDOM),--cel-random=$(CEL_RANDOM)) $(if $(ALLOCATOR),--allocator=$(ALLOCATOR)) \
+	  $(if $(EXPLAIN),--explain=$(EXPLAIN))
 
 .PHONY: golden
 golden: setup ## Write the golden files anew and show what changed; read it as prose

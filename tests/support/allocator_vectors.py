@@ -8,6 +8,7 @@ the recorded outcome. See ``tests/conformance/vectors/README.md``.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from berth.model.features import Features
 from berth.model.results import AllocationResult
 from berth.quantity import Quantity
 
+DIFFERENCES = Path(__file__).parents[2] / "docs" / "reference" / "deliberate-differences.md"
 Case = Mapping[str, Any]
 FLAGS = {
     "AdminAccess": "admin_access",
@@ -57,79 +59,55 @@ class Disagreement:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the cases of one file, counted by group."""
+    """What became of the cases of one file; those which agree are counted by group.
+
+    ``deliberate`` are those which differ and are in the table of deliberate differences.
+    """
 
     agree: Counter[str] = field(default_factory=Counter)
-    left: Counter[str] = field(default_factory=Counter)
+    deliberate: list[Disagreement] = field(default_factory=list)
     disagreements: list[Disagreement] = field(default_factory=list)
     fewer_steps: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.agree.total() + len(self.deliberate) + len(self.disagreements)
+
     def __str__(self) -> str:
-        groups = sorted({*self.agree, *self.left})
-        rows = [f"{'group':<28}{'agree':>7}{'left for later':>16}"]
-        rows += [f"{group:<28}{self.agree[group]:>7}{self.left[group]:>16}" for group in groups]
-        rows.append(f"{'all':<28}{self.agree.total():>7}{self.left.total():>16}")
-        return "\n".join([*rows, *map(str, self.disagreements)])
+        rows = [f"{group:<28}{count:>7}" for group, count in sorted(self.agree.items())]
+        return "\n".join([*rows, *map(str, self.deliberate), *map(str, self.disagreements)])
 
 
-def run_allocator_cases(path: Path, *, only_supported: bool) -> Report:
-    """Run every case of a file; with ``only_supported`` those which need nothing unbuilt."""
+def run_allocator_cases(path: Path) -> Report:
+    """Run every case of a file."""
     report = Report()
+    named = deliberate_differences()
     for case in read_cases(path):
-        if only_supported and unbuilt_features(case):
-            report.left[case["group"]] += 1
-            continue
         disagreement, steps = run_case(case)
         if disagreement is None:
             report.agree[case["group"]] += 1
             report.fewer_steps += steps < case["steps"]
+        elif disagreement.case in named:
+            report.deliberate.append(disagreement)
         else:
             report.disagreements.append(disagreement)
     return report
+
+
+def deliberate_differences(page: Path = DIFFERENCES) -> frozenset[str]:
+    """The names of vectors in the table of deliberate differences: its last column."""
+    rows = (
+        line.rstrip().strip("|").split("|")[-1]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    )
+    return frozenset(name for row in rows for name in re.findall(r"`([^`]+)`", row))
 
 
 def read_cases(path: Path) -> Iterator[Case]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
-
-
-def unbuilt_features(case: Case) -> frozenset[str]:
-    """Which features that the engine leaves out the objects of a case use."""
-    return frozenset(_unbuilt(case))
-
-
-def _unbuilt(case: Case) -> Iterator[str]:
-    for body in _bodies(case):
-        if body.get("capacity"):
-            yield "capacity requests"
-        if body.get("derivedAttributes"):
-            yield "derived attributes"
-    for each in case["slices"]:
-        spec = each["spec"]
-        if spec.get("sharedCounters"):
-            yield "shared counters"
-        for device in spec.get("devices", ()):
-            yield from _unbuilt_of_device(device)
-
-
-def _unbuilt_of_device(device: Mapping[str, Any]) -> Iterator[str]:
-    for consumption in device.get("consumesCounters", ()):
-        yield "shared counters"
-        if consumption.get("compatibilityGroups"):
-            yield "compatibility groups"
-    if device.get("allowMultipleAllocations"):
-        yield "consumable capacity"
-    if any("requestPolicy" in capacity for capacity in device.get("capacity", {}).values()):
-        yield "consumable capacity"
-
-
-def _bodies(case: Case) -> Iterator[Mapping[str, Any]]:
-    for claim in case["claims"]:
-        for request in claim["spec"].get("devices", {}).get("requests", ()):
-            if "exactly" in request:
-                yield request["exactly"]
-            yield from request.get("firstAvailable", ())
 
 
 def snapshot_of(case: Case) -> Snapshot:

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 class Features:
     """Which allocator features are on.
 
-    ``as_release_1_37`` is no gate but a difference between releases. In 1.37 and before, mode All
-    beside an incomplete or invalid pool ends the attempt on every node, and a device with a list
-    can be the only one under matchAttribute while list attributes are off. Later releases, and
-    Berth unless it is told otherwise, leave out the node, and the device.
+    ``as_release_1_37`` is no gate but the differences between that release and Berth, which
+    ``docs/reference/deliberate-differences.md`` lists: mode All beside an unusable pool, lists
+    under matchAttribute, over-committed counters, and names of capacity.
     """
 
     admin_access: bool = True
