@@ -16,6 +16,7 @@ from berth.explain.hints import (
     DropRequest,
     DropSelector,
     Hint,
+    LowerCapacity,
     LowerCount,
     MendNode,
     OtherClass,
@@ -38,7 +39,9 @@ Claims = Sequence[ResourceClaim]
 Body = Callable[[ExactRequest], ExactRequest]
 
 
-def applied(hint: Hint, claims: Claims, snapshot: Snapshot) -> tuple[Claims, Snapshot]:
+def applied(  # noqa: C901 - one case a kind
+    hint: Hint, claims: Claims, snapshot: Snapshot
+) -> tuple[Claims, Snapshot]:
     """Return the input as it is after somebody did what the hint says."""
     match hint:
         case LowerCount(claim, request, count):
@@ -49,6 +52,15 @@ def applied(hint: Hint, claims: Claims, snapshot: Snapshot) -> tuple[Claims, Sna
                 claim,
                 request,
                 lambda b: replace(b, allocation_mode="ExactCount", count=count),
+            ), snapshot
+        case LowerCapacity(claim, request, name, amount):
+            return _body(
+                claims,
+                claim,
+                request,
+                lambda b: replace(
+                    b, capacity_requests={**(b.capacity_requests or {}), name: amount}
+                ),
             ), snapshot
         case Tolerate(claim, request, taint):
             more = DeviceToleration(taint.key, "Equal", taint.value, taint.effect.value)

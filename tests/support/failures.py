@@ -25,6 +25,7 @@ from berth.model.pods import Pod
 from berth.model.slices import DeviceTaintRule, ResourceSlice
 from berth.model.usage import NodeState
 from berth.placement.place import place
+from berth.quantity import Quantity
 from tests.support.builders import (
     DRIVER,
     a_claim,
@@ -215,6 +216,42 @@ def _together() -> Conflict:
     )
 
 
+def _counters() -> Conflict:
+    parts = [
+        a_device(f"gpu-0-part-{n}", consumes={"gpu-0": {"memory": size}})
+        for n, size in enumerate(["20Gi", "40Gi"])
+    ]
+    published = a_slice(parts, node_name="gpu-1", per_device=None)
+    counters = a_slice(
+        (), name="counters", node_name="gpu-1", counter_sets={"gpu-0": {"memory": "48Gi"}}
+    )
+    slices = [replace(each, resource_slice_count=2) for each in (published, counters)]
+    return explained(
+        a_cluster(slices, held={"gpu-1/gpu-0-part-0": "ml/notebook"}),
+        train(a_request()),
+        states=[a_node_state("gpu-1")],
+        consumers={"ml/notebook": ["notebook-0"]},
+    )
+
+
+def _capacity() -> Conflict:
+    shared = a_device("gpu-0", capacity={"memory": "40Gi"}, allow_multiple_allocations=True)
+    device = DeviceID(DRIVER, "gpu-1", "gpu-0")
+    snapshot = a_cluster(fleet([shared], ["gpu-1"]))
+    used = AllocatedState(
+        shared={device: ("ml/notebook",)}, capacity={device: {"memory": Quantity.parse("24Gi")}}
+    )
+    return explained(
+        replace(snapshot, allocated=used),
+        train(a_request(capacity={"memory": "20Gi"})),
+        states=[a_node_state("gpu-1")],
+    )
+
+
+def _count() -> Conflict:
+    return explained(a_cluster(fleet(devices(8))), train(a_request(count=9)))
+
+
 FAILURES: dict[str, Callable[[], Conflict]] = {
     "failure-in-use": _in_use,
     "failure-selector-false": _selector_false,
@@ -230,4 +267,7 @@ FAILURES: dict[str, Callable[[], Conflict]] = {
     "failure-node": _node_short,
     "failure-feature-off": _feature_off,
     "failure-together": _together,
+    "failure-counters": _counters,
+    "failure-capacity": _capacity,
+    "failure-count": _count,
 }

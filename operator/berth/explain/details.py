@@ -61,7 +61,7 @@ def with_details(
         false_parts: Tells which parts of a selector are false.
         guard: Tells the cure of a selector that fails.
     """
-    records = _newest(inventory)
+    records = _newest(conflict, inventory)
 
     def detailed(group: NodeGroup) -> NodeGroup:
         devices = (
@@ -81,12 +81,21 @@ def with_details(
     )
 
 
-def _newest(inventory: Inventory) -> Mapping[DeviceID, DeviceRecord]:
+def _newest(conflict: Conflict, inventory: Inventory) -> Mapping[DeviceID, DeviceRecord]:
+    """Return the devices of the pools that the conflict names, in their newest generation."""
+    pools = {
+        device.pool_id
+        for request in conflict.requests
+        for group in request.groups
+        for devices in group.devices
+        for device in devices.devices
+    }
     newest: dict[DeviceID, DeviceRecord] = {}
-    for record in inventory.devices:
-        known = newest.get(record.id)
-        if known is None or known.slice.generation < record.slice.generation:
-            newest[record.id] = record
+    for pool in pools:
+        for record in (d for each in inventory.slices_by_pool[pool] for d in each.devices):
+            known = newest.get(record.id)
+            if known is None or known.slice.generation < record.slice.generation:
+                newest[record.id] = record
     return newest
 
 

@@ -157,22 +157,12 @@ def _without(
     return MappingProxyType(left)
 
 
-def with_slices(
-    snapshot: Snapshot, change: Callable[[SliceRecord], SliceRecord | None]
-) -> Snapshot:
-    """Return the snapshot with slices changed, or left out where ``change`` gives ``None``."""
-    records = (change(record) for record in snapshot.inventory.slices)
-    inventory = Inventory([r for r in records if r is not None], snapshot.features)
-    return replace(snapshot, inventory=inventory)
-
-
 def with_pool_complete(snapshot: Snapshot, pool: PoolID, generation: int, seen: int) -> Snapshot:
     """Return the snapshot as if the slices of ``pool`` that are published were all there are."""
-
-    def complete(record: SliceRecord) -> SliceRecord:
-        published = record.slice
-        if published.pool_id != pool or published.generation != generation:
-            return record
-        return SliceRecord(replace(published, resource_slice_count=seen), record.devices)
-
-    return with_slices(snapshot, complete)
+    records = [
+        SliceRecord(replace(record.slice, resource_slice_count=seen), record.devices)
+        if (record.slice.pool_id, record.slice.generation) == (pool, generation)
+        else record
+        for record in snapshot.inventory.slices
+    ]
+    return replace(snapshot, inventory=Inventory(records, snapshot.features))

@@ -15,9 +15,10 @@ from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.engine.snapshot import Snapshot
 from berth.explain.conflict import Conflict
 from berth.explain.details import FalseParts, Guard, no_guard, no_parts, with_details
+from berth.explain.question import Question
 from berth.explain.report import MAX_NODES, explain_unplaceable
 from berth.explain.shrink import sufficient_facts
-from berth.explain.suggest import Question, find_hints
+from berth.explain.suggest import find_hints
 from berth.explain.trials import Judge, Trials
 from berth.model.claims import ResourceClaim
 from berth.model.placement import Unplaceable

@@ -25,6 +25,7 @@ from berth.model.placement import (
     NodeUnschedulable,
     ResourceShort,
 )
+from berth.quantity import Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,17 @@ class UseCount:
     request: RequestRef
     count: int
     allocated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LowerCapacity:
+    """The largest ``amount`` of a capacity, among those tried, that fits in place of another."""
+
+    claim: ClaimKey
+    request: RequestRef
+    capacity: str
+    amount: Quantity
+    instead_of: Quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,7 @@ Hint = (
     WaitForPool
     | LowerCount
     | UseCount
+    | LowerCapacity
     | Tolerate
     | DropConstraint
     | MendNode
@@ -146,6 +159,7 @@ _ORDER: tuple[type[Hint], ...] = (
     WaitForPool,
     LowerCount,
     UseCount,
+    LowerCapacity,
     Tolerate,
     DropConstraint,
     MendNode,
@@ -173,7 +187,7 @@ def hint_sentence(hint: Hint) -> str:
     return f"it fits {_how(hint)}"
 
 
-def _how(hint: Hint) -> str:
+def _how(hint: Hint) -> str:  # noqa: C901 - one case a kind
     match hint:
         case WaitForPool(pool, missing):
             lacks = f"{plural(missing, 'slice')} {'is' if missing == 1 else 'are'} missing"
@@ -183,6 +197,9 @@ def _how(hint: Hint) -> str:
         case UseCount(claim, request, count, allocated):
             first = ", which must be deallocated first" if allocated else ""
             return f"with ExactCount {count} instead of All in {_place(claim, request)}{first}"
+        case LowerCapacity(claim, request, name, less, instead_of):
+            place = _place(claim, request)
+            return f"with {less} instead of {instead_of} of capacity {name} in {place}"
         case Tolerate(claim, request, taint):
             return f"if {_place(claim, request)} tolerates taint {taint}"
         case DropConstraint(claim, number, constraint, attribute):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from berth.engine.inventory import Inventory
 from berth.engine.records import DeviceRecord, SliceRecord
 from berth.engine.rejections import (
     AttributeMissing,
@@ -26,7 +27,7 @@ from berth.engine.rejections import (
 )
 from berth.engine.snapshot import Snapshot
 from berth.explain.conflict import Conflict
-from berth.explain.edits import Claims, bodies, with_body, with_slices, without_request
+from berth.explain.edits import Claims, bodies, with_body, without_request
 from berth.explain.facts import (
     ConstraintFact,
     Fact,
@@ -36,7 +37,7 @@ from berth.explain.facts import (
     TaintFact,
 )
 from berth.model.claims import ClaimKey, ExactRequest, RequestRef, ResourceClaim
-from berth.model.devices import DeviceID
+from berth.model.devices import DeviceID, DeviceTaint
 from berth.model.nodes import Node
 from berth.model.slices import DeviceClass, Selector
 
@@ -187,30 +188,16 @@ def _only(selectors: Sequence[Selector], stay: frozenset[int]) -> tuple[Selector
 
 
 def _reduced_snapshot(snapshot: Snapshot, kept: frozenset[Fact], nodes: Sequence[Node]) -> Snapshot:
-    pools = {record.id.pool_id for record in seen_devices(snapshot, nodes)}
+    pools = dict.fromkeys(record.id.pool_id for record in seen_devices(snapshot, nodes))
     taints = {fact.taint for fact in kept if isinstance(fact, TaintFact)}
-
-    def reduced(record: SliceRecord) -> SliceRecord | None:
-        if record.slice.pool_id not in pools:
-            return None
-        return SliceRecord(
-            record.slice,
-            tuple(
-                DeviceRecord(
-                    device.device,
-                    device.slice,
-                    tuple(taint for taint in device.taints if taint in taints),
-                )
-                for device in record.devices
-            ),
-        )
-
-    changed = with_slices(snapshot, reduced)
+    by_pool = snapshot.inventory.slices_by_pool
+    records = [_reduced_slice(record, taints) for pool in pools for record in by_pool[pool]]
     holders = {fact.claim for fact in kept if isinstance(fact, HolderFact)}
     allocated = snapshot.allocated
     shared = _held(allocated.shared, holders)
     return replace(
-        changed,
+        snapshot,
+        inventory=Inventory(records, snapshot.features),
         classes=MappingProxyType(
             {name: _reduced_class(each, kept) for name, each in snapshot.classes.items()}
         ),
@@ -226,6 +213,20 @@ def _reduced_snapshot(snapshot: Snapshot, kept: frozenset[Fact], nodes: Sequence
                     if device in shared or device not in allocated.shared
                 }
             ),
+        ),
+    )
+
+
+def _reduced_slice(record: SliceRecord, taints: set[DeviceTaint]) -> SliceRecord:
+    return SliceRecord(
+        record.slice,
+        tuple(
+            DeviceRecord(
+                device.device,
+                device.slice,
+                tuple(taint for taint in device.taints if taint in taints),
+            )
+            for device in record.devices
         ),
     )
 

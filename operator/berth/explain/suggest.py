@@ -7,73 +7,48 @@ change that the bounds leave no room for is no hint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
-from berth.engine.rejections import InUse, PoolIncomplete, SelectorFalse, Tainted
-from berth.engine.snapshot import Snapshot
+from berth.engine.rejections import (
+    InUse,
+    PoolIncomplete,
+    SelectorFalse,
+    Tainted,
+)
 from berth.explain import edits
-from berth.explain.conflict import Conflict, RequestConflict
-from berth.explain.edits import Claims, Place
+from berth.explain.amounts import capacities, counts, rival_counts
 from berth.explain.hints import (
     DropClaim,
     DropConstraint,
     DropRequest,
     DropSelector,
     Hint,
-    LowerCount,
     MendNode,
     OtherClass,
     ReleaseClaim,
     Tolerate,
-    UseCount,
     WaitForPool,
     rank,
 )
+from berth.explain.question import (
+    MAX_OF_A_KIND,
+    MAX_TRIED_OF_A_KIND,
+    Attempt,
+    Question,
+    failing,
+    tried,
+)
 from berth.explain.trials import Judge, Trials
 from berth.model.claims import (
-    ALL,
-    EXACT_COUNT,
-    ClaimKey,
     DeviceToleration,
     ExactRequest,
-    RequestRef,
-    ResourceClaim,
 )
 from berth.model.devices import DeviceTaint
-from berth.model.nodes import Node
-from berth.model.placement import ClaimElsewhere, NodeReason, NodeRefusal, ResourceShort
+from berth.model.placement import ClaimElsewhere, NodeReason, ResourceShort
 
 MAX_HINTS = 4
 """So many hints are shown."""
-MAX_OF_A_KIND = 2
-"""So many of them are of one kind."""
-MAX_TRIED_OF_A_KIND = 12
-"""So many holders, classes and the like are tried, in order of their names."""
-
-Attempt = tuple[Hint, Sequence[ResourceClaim], Snapshot | None]
-"""A hint, and the input that it stands for; ``None`` where the input cannot be told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What was asked, and how it was answered.
-
-    Args:
-        conflict: Why the pod fits nowhere.
-        claims: Its claims without an allocation.
-        snapshot: What was published and in use.
-        nodes: All nodes, by name.
-        refused: The nodes that are not for the pod.
-        allocated: Its claims with an allocation.
-    """
-
-    conflict: Conflict
-    claims: tuple[ResourceClaim, ...]
-    snapshot: Snapshot
-    nodes: Mapping[str, Node]
-    refused: tuple[NodeRefusal, ...] = ()
-    allocated: tuple[ResourceClaim, ...] = ()
 
 
 def find_hints(question: Question, trials: Trials, fits: Judge | None = None) -> tuple[Hint, ...]:
@@ -93,8 +68,9 @@ def find_hints(question: Question, trials: Trials, fits: Judge | None = None) ->
     found: list[Hint] = []
     for search in (
         _pools,
-        _counts,
-        _rival_counts,
+        counts,
+        rival_counts,
+        capacities,
         _tolerations,
         _constraints,
         _mended_nodes,
@@ -117,18 +93,6 @@ def _shown(found: Sequence[Hint]) -> tuple[Hint, ...]:
     return tuple(shown[:MAX_HINTS])
 
 
-def _tried(attempts: Iterator[Attempt], judge: Judge) -> Iterator[Hint]:
-    """Yield the hints with which it fits, until there are as many as can be shown."""
-    found = 0
-    for number, (hint, claims, snapshot) in enumerate(attempts):
-        if found == MAX_OF_A_KIND or number == MAX_TRIED_OF_A_KIND:
-            return
-        # An input without claims always fits, and is no help to anybody.
-        if claims and snapshot is not None and judge(claims, snapshot):
-            found += 1
-            yield hint
-
-
 def _pools(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
     def attempts() -> Iterator[Attempt]:
         for group in question.conflict.problems:
@@ -140,78 +104,12 @@ def _pools(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
                 hint = WaitForPool(problem.pool, problem.want - problem.seen)
                 yield hint, question.claims, changed
 
-    return _tried(attempts(), judge)
-
-
-def _counts(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
-    for place, body in edits.bodies(question.claims):
-        claim = question.claims[place[0]].key
-        if body.allocation_mode == EXACT_COUNT:
-            count = _largest(body.count, question.claims, question.snapshot, place, judge)
-            if count:
-                yield LowerCount(claim, place[1], count, body.count)
-        elif body.allocation_mode == ALL:
-            most = _all_of(question.conflict, claim, place[1])
-            count = _largest(most, question.claims, question.snapshot, place, judge)
-            if count:
-                yield UseCount(claim, place[1], count)
-
-
-def _all_of(conflict: Conflict, claim: ClaimKey, ref: RequestRef) -> int:
-    """Return how many devices All means at most, or one more than a rival leaves of them."""
-    known = [
-        group.wanted
-        for request in conflict.requests
-        if (request.claim, request.request) == (claim, ref)
-        for group in request.groups
-    ]
-    known += [
-        rivalry.all_devices or 0
-        for rivalry in conflict.rivalries
-        if (rivalry.all_claim, rivalry.all_request) == (claim, ref)
-    ]
-    return max(known, default=0)
-
-
-def _largest(
-    below: int, claims: Sequence[ResourceClaim], snapshot: Snapshot, place: Place, judge: Judge
-) -> int:
-    """Return the largest count below ``below`` that fits, 0 where none does.
-
-    Whoever can have n devices can have fewer, so that halving finds it.
-    """
-    low, high = 0, below - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        if judge(edits.with_body(claims, place, _counting(middle)), snapshot):
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _counting(count: int) -> Callable[[ExactRequest], ExactRequest]:
-    return lambda body: replace(body, allocation_mode=EXACT_COUNT, count=count)
-
-
-def _rival_counts(question: Question, _: Judge, trials: Trials) -> Iterator[Hint]:
-    """Yield counts for requests for All that hold their devices already."""
-    for rivalry in question.conflict.rivalries:
-        claim = next((c for c in question.allocated if c.key == rivalry.all_claim), None)
-        snapshot = None if claim is None else edits.released(question.snapshot, str(claim.key))
-        if claim is None or snapshot is None:
-            continue
-        claims: Claims = (replace(claim, allocation=None), *question.claims)
-        place = 0, rivalry.all_request
-        judge = trials.on(question.nodes[rivalry.nodes[0]])
-        count = _largest(rivalry.all_devices or 0, claims, snapshot, place, judge)
-        if count:
-            yield UseCount(claim.key, rivalry.all_request, count, allocated=True)
+    return tried(attempts(), judge)
 
 
 def _tolerations(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
     def attempts() -> Iterator[Attempt]:
-        for place, request in _failing(question):
+        for place, request in failing(question):
             taints = {
                 devices.rejection.taint: None
                 for group in request.groups
@@ -223,7 +121,7 @@ def _tolerations(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
                 hint = Tolerate(request.claim, request.request, replace(taint, rule=None))
                 yield hint, changed, question.snapshot
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)
 
 
 def _tolerating(taint: DeviceTaint) -> Callable[[ExactRequest], ExactRequest]:
@@ -231,15 +129,6 @@ def _tolerating(taint: DeviceTaint) -> Callable[[ExactRequest], ExactRequest]:
         key=taint.key, operator="Equal", value=taint.value, effect=taint.effect.value
     )
     return lambda body: replace(body, tolerations=(*body.tolerations, toleration))
-
-
-def _failing(question: Question) -> Iterator[tuple[Place, RequestConflict]]:
-    places = {
-        (question.claims[place[0]].key, place[1]): place
-        for place, _ in edits.bodies(question.claims)
-    }
-    for request in question.conflict.requests:
-        yield places[request.claim, request.request], request
 
 
 def _constraints(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
@@ -252,7 +141,7 @@ def _constraints(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
                 hint = DropConstraint(claim.key, number, kind, attribute)
                 yield hint, changed, question.snapshot
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)
 
 
 def _mended_nodes(question: Question, _: Judge, trials: Trials) -> Iterator[Hint]:
@@ -292,7 +181,7 @@ def _holders(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
         for holder in sorted(holders - own):
             yield ReleaseClaim(holder), question.claims, edits.released(question.snapshot, holder)
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)
 
 
 def _selectors(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
@@ -304,7 +193,7 @@ def _selectors(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
                 hint = DropSelector(claim, place[1], index, selector.cel or "")
                 yield hint, changed, question.snapshot
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)
 
 
 def _unselecting(index: int) -> Callable[[ExactRequest], ExactRequest]:
@@ -317,7 +206,7 @@ def _classes(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
     """Yield other classes for requests whose class refuses devices."""
 
     def attempts() -> Iterator[Attempt]:
-        for place, request in _failing(question):
+        for place, request in failing(question):
             by_class = any(
                 isinstance(devices.rejection, SelectorFalse)
                 and devices.rejection.owner == f"class {request.device_class}"
@@ -331,7 +220,7 @@ def _classes(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
                 hint = OtherClass(request.claim, request.request, name, request.device_class)
                 yield hint, changed, question.snapshot
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)
 
 
 def _of_class(name: str) -> Callable[[ExactRequest], ExactRequest]:
@@ -351,4 +240,4 @@ def _parts(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
             changed = edits.without_claim(question.claims, index)
             yield DropClaim(claim.key), changed, question.snapshot
 
-    return _tried(attempts(), judge)
+    return tried(attempts(), judge)

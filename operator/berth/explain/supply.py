@@ -9,6 +9,7 @@ Source: KEP-4815 (counters), KEP-5963 (compatibility groups), KEP-5075 (capacity
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from berth.engine.rejections import (
@@ -19,7 +20,7 @@ from berth.engine.rejections import (
     CounterShort,
 )
 from berth.explain.words import name_list, verb
-from berth.quantity import Quantity
+from berth.quantity import NANO, Quantity, QuantityFormat
 
 Supply = CounterShort | CompatibilityRefused | CapacityMissing | CapacityPolicy | CapacityShort
 
@@ -51,8 +52,16 @@ def supply_reason(rejection: Supply, count: int) -> str:
 
 
 def _lacking(want: Quantity, free: Quantity) -> str:
-    left = f"{free} is left" if free > Quantity.of(0) else "nothing is left"
-    return f"{want - max(free, Quantity.of(0))} short: {want} is wanted, {left}"
+    least = max(free, Quantity.of(0))
+    left = f"{_text(free)} is left" if free > Quantity.of(0) else "nothing is left"
+    return f"{_text(want - least)} short: {_text(want)} is wanted, {left}"
+
+
+def _text(amount: Quantity) -> str:
+    """Return the amount with a binary suffix where it is even, as sums have lost their notation."""
+    if amount.nanos and amount.nanos % (1024 * NANO) == 0:
+        return str(replace(amount, format=QuantityFormat.BINARY_SI))
+    return str(amount)
 
 
 def _groups(names: Sequence[str]) -> str:

@@ -165,7 +165,7 @@ def _need(request: RequestConflict) -> str:
 def _supply(group: NodeGroup) -> str:
     return (
         f"{group.eligible} of {plural(group.candidates, 'candidate')} "
-        f"{verb(group.eligible, 'is', 'are')} eligible"
+        f"{verb(group.eligible or group.candidates, 'is', 'are')} eligible"
     )
 
 
