@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from berth.cel import Selector, compile_selector
+from berth.cel.cost_units import LIMIT
 from berth.cel.syntax import Call, Logic, Node
 from berth.engine.inventory import Inventory
 from berth.engine.records import DeviceRecord
@@ -26,7 +27,6 @@ from berth.model.slices import Selector as ModelSelector
 from berth.state.cluster import Cluster
 
 VERSION = "berth.dev/lint/v1"
-MAX_COST = 1_000_000
 
 
 class Level(StrEnum):
@@ -165,11 +165,11 @@ def _one(
     verdicts = [(record, inventory.verdicts(expression).verdict(record)) for record in devices]
     failures = [(record, each) for record, each in verdicts if isinstance(each, CelRuntimeError)]
     matches = sum(each is True for _, each in verdicts)
-    cost = _max_cost(compiled)
+    cost = compiled.max_cost
     findings: list[Finding] = []
-    if cost is not None and cost > MAX_COST:
+    if cost > LIMIT:
         findings.append(
-            Finding(Level.ERROR, "TooCostly", f"may cost {cost}, the limit is {MAX_COST}")
+            Finding(Level.ERROR, "TooCostly", f"may cost {cost}, the limit is {LIMIT}")
         )
     if failures:
         record, failure = failures[0]
@@ -188,11 +188,6 @@ def _one(
         )
     findings += _dead_parts(inventory, compiled, devices)
     return Checked(where, expression, len(devices), matches, len(failures), cost, tuple(findings))
-
-
-def _max_cost(compiled: Selector) -> int | None:
-    cost = getattr(compiled, "max_cost", None)
-    return cost if isinstance(cost, int) else None
 
 
 def _dead_parts(
