@@ -34,11 +34,6 @@ Guard = Callable[[str, tuple[int, int] | None], str]
 """Tells the expression that does not fail where this one does, empty where none is known."""
 
 
-def no_parts(expression: str, device: CelDevice) -> tuple[FalsePart, ...]:  # noqa: ARG001 - a FalseParts
-    """Leave it open which part of the selector is false."""
-    return ()
-
-
 def no_guard(expression: str, span: tuple[int, int] | None) -> str:  # noqa: ARG001 - a Guard
     """Leave it open how the selector would not fail."""
     return ""

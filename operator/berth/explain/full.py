@@ -14,7 +14,8 @@ from types import MappingProxyType
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.engine.snapshot import Snapshot
 from berth.explain.conflict import Conflict
-from berth.explain.details import FalseParts, Guard, no_guard, no_parts, with_details
+from berth.explain.details import Guard, no_guard, with_details
+from berth.explain.false_parts import false_parts
 from berth.explain.question import Question
 from berth.explain.report import MAX_NODES, explain_unplaceable
 from berth.explain.shrink import sufficient_facts
@@ -41,7 +42,6 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
     budget: int = DEFAULT_BUDGET,
     consumers: Mapping[str, Sequence[str]] = MappingProxyType({}),
     fits: Judge | None = None,
-    false_parts: FalseParts = no_parts,
     guard: Guard = no_guard,
 ) -> Conflict:
     """Return why ``pod`` was not placed, which facts suffice for that, and what would help.
@@ -58,7 +58,6 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
         consumers: The pods that use a claim, by ``namespace/name`` of the claim.
         fits: Judges changed claims and usage in place of the engine on some nodes, for callers
             that can place a pod.
-        false_parts: Tells which parts of a selector are false on a device.
         guard: Tells the cure of a selector that fails on a device.
 
     Raises:

@@ -22,12 +22,17 @@ _READ = re.compile(
     r"(?:\.\??(?P<name>\w+)|\[\??[\"'](?P<key>[^\"']+)[\"']\])"
     r"(?P<default>\.orValue\([^()]*\))?"
 )
+_COMPARED = re.compile(
+    r"\.compareTo\((?:quantity|semver)\([\"'](?P<amount>[^\"']+)[\"']\)\) "
+    r"(?P<operator>==|!=|<|<=|>|>=) 0"
+)
+_OPERATORS = frozenset({"!=", "<", "<=", ">", ">=", "in"})
 _KINDS = {"attributes": "attribute", "capacity": "capacity"}
 
 
 def false_sentence(parts: Sequence[FalsePart]) -> str:
     """Say what is false: ``attribute model is "a100", selector wants "h100"``; or nothing."""
-    return " and ".join(_part(part) for part in parts[:MAX_PARTS])
+    return ", and ".join(_part(part) for part in parts[:MAX_PARTS])
 
 
 def _part(part: FalsePart) -> str:
@@ -41,18 +46,29 @@ def _part(part: FalsePart) -> str:
 
 
 def _wanted(text: str, name: str) -> str:
-    """Return what follows the expression that was read: ``"h100"`` for ``==``, else with it."""
+    """Return what a part asks of the one thing that it read; empty where that cannot be cut out."""
+    if text == name:
+        return "true"
+    if re.fullmatch(rf"has\(\s*{re.escape(name)}\s*\)", text):
+        return "it"
     if not text.startswith(name):
         return ""
     rest = " ".join(text[len(name) :].split())
+    compared = _COMPARED.fullmatch(rest)
+    if compared is not None:
+        return f"{compared['operator']} {compared['amount']}"
     operator, _, operand = rest.partition(" ")
     if operator == "==":
         return operand
-    return f"`{rest}`" if operator in {"!=", "<", "<=", ">", ">=", "in"} else ""
+    if operator in _OPERATORS:
+        return f"`{rest}`"
+    return f"`{rest[1:]}`" if rest.startswith(".") else ""
 
 
 def _short(name: str) -> str:
     """Return ``attribute model`` for ``device.attributes["gpu.example.com"].model``."""
+    if name == "device.driver":
+        return "driver"
     found = _READ.fullmatch(name)
     if found is None:
         return f"`{expression_text(name)}`"

@@ -53,11 +53,11 @@ def supply_reason(rejection: Supply, count: int) -> str:
 
 def _lacking(want: Quantity, free: Quantity) -> str:
     least = max(free, Quantity.of(0))
-    left = f"{_text(free)} is left" if free > Quantity.of(0) else "nothing is left"
-    return f"{_text(want - least)} short: {_text(want)} is wanted, {left}"
+    left = f"{amount_text(free)} is left" if free > Quantity.of(0) else "nothing is left"
+    return f"{amount_text(want - least)} short: {amount_text(want)} is wanted, {left}"
 
 
-def _text(amount: Quantity) -> str:
+def amount_text(amount: Quantity) -> str:
     """Return the amount with a binary suffix where it is even, as sums have lost their notation."""
     if amount.nanos and amount.nanos % (1024 * NANO) == 0:
         return str(replace(amount, format=QuantityFormat.BINARY_SI))

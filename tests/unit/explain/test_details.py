@@ -19,7 +19,7 @@ from berth.explain.conflict import (
     NodeGroup,
     ProblemGroup,
 )
-from berth.explain.details import no_guard, no_parts, with_details
+from berth.explain.details import no_guard, with_details
 from berth.explain.line import one_line
 from berth.explain.merge import regroup
 from berth.explain.report import explain_unplaceable
@@ -41,6 +41,10 @@ def reads_the_model(expression: str, device: CelDevice) -> tuple[FalsePart, ...]
     """Stand in for the evaluation: the selector is false for what it reads of the device."""
     assert expression == H100
     return (part(expression, (MODEL, [f'"{MODELS[device]}"'])),)
+
+
+def no_parts(_: str, __: CelDevice) -> tuple[FalsePart, ...]:
+    return ()
 
 
 class _Models(dict[CelDevice, str]):
@@ -102,7 +106,7 @@ def test_different_values_of_one_part_are_gathered() -> None:
                     ('device.capacity["d"].memory', ["8Gi"]),
                 )
             ],
-            'capacity memory is 8Gi, selector wants `device.capacity["d"].memory.isLessThan(x)`',
+            "capacity memory is 8Gi, selector wants `isLessThan(x)`",
         ),
         (
             [part("a == b", ("a", ["1"]), ("b", ["2"]))],
@@ -111,7 +115,7 @@ def test_different_values_of_one_part_are_gathered() -> None:
         ([part("false")], "`false` is false"),
         (
             [part("x"), part("y"), part("z")],
-            "`x` is false and `y` is false",
+            "`x` is false, and `y` is false",
         ),
         (
             [
