@@ -10,7 +10,8 @@ Source: KEP-4815; ``resource.k8s.io/v1`` ResourceSlice.sharedCounters, Device.co
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+import itertools
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from berth.engine.allocated import AllocatedState
@@ -89,6 +90,42 @@ class CounterBudget:
             if left < want:
                 return CounterShort(*counter, Quantity(want), Quantity(left))
         return None
+
+    def most_together(self, records: Iterable[DeviceRecord]) -> int:
+        """Return an upper bound of how many of the devices the counters allow together.
+
+        Each counter is looked at alone, with the devices that consume least of it.
+        """
+        by_pool: dict[PoolID, list[DeviceRecord]] = {}
+        most = 0
+        for record in records:
+            if record.device.consumes_counters:
+                by_pool.setdefault(record.id.pool_id, []).append(record)
+            else:
+                most += 1
+        return most + sum(self._most_of(pool, members) for pool, members in by_pool.items())
+
+    def _most_of(self, pool: PoolID, members: Sequence[DeviceRecord]) -> int:
+        amounts: dict[Counter, list[int]] = {}
+        for member in members:
+            for counter, amount in consumed(member):
+                amounts.setdefault(counter, []).append(amount)
+        free = self.free(pool)
+        return (
+            min(
+                len(members)
+                - len(each)
+                + max((n for n, total in _running(each) if total <= free[counter]), default=0)
+                for counter, each in amounts.items()
+            )
+            if amounts
+            else len(members)
+        )
+
+
+def _running(amounts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield how many of the least amounts there are, with their sum."""
+    return enumerate(itertools.accumulate(sorted(amounts)), start=1)
 
 
 def consumed(record: DeviceRecord) -> Iterator[tuple[Counter, int]]:

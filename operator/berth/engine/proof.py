@@ -9,10 +9,11 @@ Source: none; upstream tries all combinations instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from berth.engine.candidates import Candidates
 from berth.engine.constraints import Constraint
+from berth.engine.eligibility import Eligibility
 from berth.engine.plan import Plan, PlannedBody
 from berth.engine.records import DeviceRecord
 
@@ -23,11 +24,13 @@ def is_proven_impossible(
     plan: Plan,
     candidates: Mapping[PlannedBody, Candidates],
     constraints: Sequence[Sequence[Constraint]],
+    eligibility: Eligibility,
 ) -> bool:
     """Tell whether the requests cannot all be satisfied, by counting.
 
     Each device can serve one request only, unless it can be shared. Requests for admin access
-    need no device to themselves. For each matchAttribute some value must do for all devices.
+    need no device to themselves. For each matchAttribute some value must do for all devices, and
+    each counter must last for those devices which consume least of it.
     """
     bodies = [body for claim in plan for request in claim.requests for body in request.bodies]
     if any(
@@ -38,7 +41,8 @@ def is_proven_impossible(
     ):
         return False
     pools = {body: _usable(body, candidates[body]) for body in bodies}
-    if not _is_feasible(plan, pools, lambda body, record: True):  # noqa: ARG005 - no filter
+    counting = _Counting(plan, pools, eligibility)
+    if not counting.is_feasible(lambda body, record: True):  # noqa: ARG005 - no filter
         return True
     for index, claim in enumerate(plan):
         for number, constraint in enumerate(constraints[index]):
@@ -48,7 +52,7 @@ def is_proven_impossible(
                 for body in request.bodies
                 if number in body.constraints
             ]
-            if constraint.is_match and under and not _has_value(plan, pools, constraint, under):
+            if constraint.is_match and under and not _has_value(counting, constraint, under):
                 return True
     return False
 
@@ -66,16 +70,11 @@ def _usable(body: PlannedBody, candidates: Candidates) -> Sequence[DeviceRecord]
     return body.listed
 
 
-def _has_value(
-    plan: Plan,
-    pools: Mapping[PlannedBody, Sequence[DeviceRecord]],
-    constraint: Constraint,
-    under: Sequence[PlannedBody],
-) -> bool:
+def _has_value(counting: _Counting, constraint: Constraint, under: Sequence[PlannedBody]) -> bool:
     """Tell whether some value of the attribute leaves every request enough devices."""
     by_value: dict[tuple[str, object], set[DeviceRecord]] = {}
     for body in under:
-        for record in pools[body]:
+        for record in counting.pools[body]:
             values = constraint.values_of(record)
             if values is not None:
                 for value in values.values:
@@ -88,38 +87,64 @@ def _has_value(
         def fits(body: PlannedBody, record: DeviceRecord, group: set[DeviceRecord] = group) -> bool:
             return body not in covered or record in group
 
-        if _is_feasible(plan, pools, fits):
+        if counting.is_feasible(fits):
             return True
     return False
 
 
-def _is_feasible(
-    plan: Plan, pools: Mapping[PlannedBody, Sequence[DeviceRecord]], fits: Filter
-) -> bool:
-    """Tell whether each request can be given enough devices, no device to two requests."""
-    edges: list[Sequence[DeviceRecord]] = []
-    units: list[int] = []
-    for claim in plan:
-        for request in claim.requests:
-            enough = [
-                (body, found)
-                for body in request.bodies
-                for found in [[record for record in pools[body] if fits(body, record)]]
-                if len(found) >= body.wanted and not (body.is_all and body.wanted == 0)
-            ]
-            if not enough:
-                return False
-            if any(body.admin for body, _ in enough):
-                continue
-            least = min(body.wanted for body, _ in enough)
-            # Where alternatives have devices in common, one may stand for either.
-            devices = list(dict.fromkeys(record for _, found in enough for record in found))
-            exclusive = [d for d in devices if not d.device.allow_multiple_allocations]
-            if len(exclusive) < len(devices):
-                continue
-            units.extend([len(edges)] * least)
-            edges.append(exclusive)
-    return _can_match(units, edges)
+class _Counting:
+    """Counts the devices of requests; ``pools`` are those that each request may have."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        pools: Mapping[PlannedBody, Sequence[DeviceRecord]],
+        eligibility: Eligibility,
+    ) -> None:
+        self.pools = pools
+        self._plan = plan
+        self._eligibility = eligibility
+        self._has_counters = any(
+            record.device.consumes_counters for pool in pools.values() for record in pool
+        )
+
+    def is_feasible(self, fits: Filter) -> bool:
+        """Tell whether each request can be given enough devices, no device to two requests."""
+        edges: list[Sequence[DeviceRecord]] = []
+        units: list[int] = []
+        for claim in self._plan:
+            for request in claim.requests:
+                enough = [
+                    (body, found)
+                    for body in request.bodies
+                    for found in [[each for each in self.pools[body] if fits(body, each)]]
+                    if self._are_enough(body, found)
+                ]
+                if not enough:
+                    return False
+                if any(body.admin for body, _ in enough):
+                    continue
+                least = min(body.wanted for body, _ in enough)
+                # Where alternatives have devices in common, one may stand for either.
+                devices = list(dict.fromkeys(record for _, found in enough for record in found))
+                if any(self._eligibility.capacity.is_shared(each) for each in devices):
+                    continue
+                units.extend([len(edges)] * least)
+                edges.append(devices)
+        together = dict.fromkeys(record for devices in edges for record in devices)
+        return self._most(together) >= len(units) and _can_match(units, edges)
+
+    def _are_enough(self, body: PlannedBody, found: Sequence[DeviceRecord]) -> bool:
+        if len(found) < body.wanted or (body.is_all and body.wanted == 0):
+            return False
+        # Shares of a device that is shared already are charged no more.
+        is_charged = not any(self._eligibility.has_paid(record) for record in found)
+        return not is_charged or self._most(found) >= body.wanted
+
+    def _most(self, devices: Collection[DeviceRecord]) -> int:
+        if not self._has_counters:
+            return len(devices)
+        return self._eligibility.charges.counters.most_together(devices)
 
 
 def _can_match(units: Sequence[int], edges: Sequence[Sequence[DeviceRecord]]) -> bool:

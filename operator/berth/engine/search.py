@@ -99,6 +99,7 @@ class Search:
         self.attempt = Attempt(plan, eligibility, features)
         self.steps = 0
         self._plan = plan
+        self._eligibility = eligibility
         self._budget = budget
         self._record = record
         self._stack: list[_Choice | _Pick] = []
@@ -129,7 +130,7 @@ class Search:
                 # Looked at only now: a search that succeeds at once has nothing to prove.
                 # An explanation wants to see the search fail.
                 if self._record is None and is_proven_impossible(
-                    self._plan, self._candidates, self.attempt.constraints
+                    self._plan, self._candidates, self.attempt.constraints, self._eligibility
                 ):
                     return Answer.NONE
             frame = self._stack[-1]

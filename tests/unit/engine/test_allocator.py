@@ -328,3 +328,52 @@ class TestEffort:
         published = by_numa(*(n // 2 for n in range(24)))
         outcome = attempt(a_snapshot(a_slice(published)), claim, budget=500)  # type: ignore[arg-type]  # devices
         assert outcome == Undecided(501)
+
+    def test_so_are_nine_requests_for_eight_devices(self) -> None:
+        claim = a_claim(*(a_request(f"r{n}") for n in range(9)))
+        outcome = attempt(a_snapshot(a_slice(devices(8))), claim)
+        assert isinstance(outcome, Unsatisfiable)
+        assert outcome.steps < 10_000
+
+    def test_so_is_an_impossible_request_beside_one_with_many_choices(self) -> None:
+        claim = a_claim(a_request("a", count=8), a_request("b", "false"))
+        outcome = attempt(a_snapshot(a_slice(devices(16))), claim)
+        assert isinstance(outcome, Unsatisfiable)
+        assert outcome.steps < 10_000
+
+    def test_so_are_too_many_partitions(self) -> None:
+        partitions = [a_device(f"p{n}", consumes={"gpu": {"slots": "1"}}) for n in range(28)]
+        snapshot = a_snapshot(
+            [
+                a_slice(partitions, name="devices", count=2),
+                a_slice(name="counters", count=2, counter_sets={"gpu": {"slots": "14"}}),
+            ]
+        )
+        assert isinstance(attempt(snapshot, a_claim(a_request(count=14))), Allocated)
+        for claim in (
+            a_claim(a_request(count=15)),
+            a_claim(a_request("a", count=8), a_request("b", count=7)),
+        ):
+            outcome = attempt(snapshot, claim)
+            assert isinstance(outcome, Unsatisfiable)
+            assert outcome.steps < 10_000
+
+    def test_interleaved_constraints_are_never_a_wrong_no(self) -> None:
+        rack = f"{DRIVER}/rack"
+        published = [
+            a_device(f"d{n}", attributes={"numa": n % 4, "rack": n // 4}) for n in range(16)
+        ]
+        snapshot = a_snapshot(a_slice(published))
+        names = [f"r{n}" for n in range(6)]
+        claim = a_claim(
+            *(a_request(name) for name in names),
+            constraints=[matching(NUMA, *names[:5]), matching(rack, *names[1:])],
+        )
+        outcome = attempt(snapshot, claim)
+        assert isinstance(outcome, Unsatisfiable)
+        assert outcome.steps < 10_000
+        both = a_claim(
+            *(a_request(name) for name in names[:5]),
+            constraints=[matching(NUMA, *names[:3]), matching(rack, *names[2:5])],
+        )
+        assert isinstance(attempt(snapshot, both), Allocated)
