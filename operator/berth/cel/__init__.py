@@ -11,15 +11,20 @@ from __future__ import annotations
 
 from berth.cel.analyse import Projection
 from berth.cel.device import CelDevice
-from berth.cel.selector import Program, Selector, compile_program, compile_selector
+from berth.cel.false_parts import FalsePart, explain_false, guard_for
+from berth.cel.selector import Measured, Program, Selector, compile_program, compile_selector
 from berth.errors import CelRuntimeError
 
 __all__ = [
     "CelDevice",
     "CelRuntimeError",
+    "FalsePart",
+    "Measured",
     "Program",
     "Projection",
     "Selector",
     "compile_program",
     "compile_selector",
+    "explain_false",
+    "guard_for",
 ]

@@ -8,6 +8,7 @@ as a value, and so does ``CelDevice.problem``, which fails every expression.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from berth.cel.syntax import (
     Bind,
@@ -51,8 +52,15 @@ def analyse(root: Node) -> Projection:
     )
 
 
-_Path = tuple[str, ...]
-"""A place in ``device``: nothing, a field, or ``attributes``/``capacity`` and a domain."""
+Place: TypeAlias = tuple[str, ...]
+"""A place in ``device``: nothing, a field, ``attributes`` or ``capacity`` with a domain and id."""
+Scope: TypeAlias = dict[str, Place | None]
+"""What local names stand for; ``None`` where that is no place in ``device``."""
+
+
+def place(node: Node, scope: Scope) -> Place | None:
+    """Return the place that ``node`` stands for, or ``None`` for any other value."""
+    return _Reader().path(node, scope)
 
 
 class _Reader:
@@ -62,7 +70,7 @@ class _Reader:
         self.driver = False
         self.allow_multiple = False
 
-    def path(self, node: Node, scope: dict[str, _Path | None]) -> _Path | None:
+    def path(self, node: Node, scope: Scope) -> Place | None:
         """Return the place that ``node`` stands for, or ``None`` for any other value."""
         match node:
             case Name():
@@ -75,11 +83,11 @@ class _Reader:
             case _:
                 return None
 
-    def _step(self, operand: Node, key: str, scope: dict[str, _Path | None]) -> _Path | None:
+    def _step(self, operand: Node, key: str, scope: Scope) -> Place | None:
         inside = self.path(operand, scope)
         return None if inside is None or len(inside) > 2 else (*inside, key)
 
-    def visit(self, node: Node, scope: dict[str, _Path | None]) -> None:
+    def visit(self, node: Node, scope: Scope) -> None:
         path = self.path(node, scope)
         if path is not None:
             self._read(path, is_test=isinstance(node, Has))
@@ -109,7 +117,7 @@ class _Reader:
                 for child in children(node):
                     self.visit(child, scope)
 
-    def _read(self, path: _Path, *, is_test: bool) -> None:
+    def _read(self, path: Place, *, is_test: bool) -> None:
         match path:
             case ("driver",):
                 self.driver = True
@@ -124,5 +132,5 @@ class _Reader:
                 self.fixed = False
 
 
-def _root(name: str) -> _Path | None:
+def _root(name: str) -> Place | None:
     return () if name == "device" else None

@@ -8,6 +8,7 @@ everything that later walks a tree may recurse.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 from berth.cel.literals import (
@@ -177,7 +178,8 @@ class Builder:
 
     def paren_expr(self, parts: list[Any]) -> Parsed:
         node, depth = parts[1]
-        return _deeper(node, depth)
+        # What stands around it begins and ends with the parentheses.
+        return _deeper(replace(node, span=(parts[0].start_pos, parts[2].end_pos)), depth)
 
     def list_lit(self, parts: list[Any]) -> Parsed:
         items = [part for part in parts if isinstance(part, tuple)]

@@ -32,7 +32,7 @@ _NOT_BOOL = "no such overload: the operand is no bool"
 _NUMBERS = (int, Uint, float)
 
 
-class _Lazy:
+class Lazy:
     """A bound value that nobody has asked for yet, and then its outcome."""
 
     __slots__ = ("closure", "done", "failure", "value")
@@ -76,7 +76,7 @@ def bind(slot: int, value: Closure, body: Closure) -> Closure:
     """``cel.bind``: give a value a name."""
 
     def run(device: Any, frame: Any) -> Any:
-        frame[slot] = _Lazy(value)
+        frame[slot] = Lazy(value)
         return body(device, frame)
 
     return run

@@ -126,14 +126,19 @@ def from_int(value: int) -> CelQuantity:
     return CelQuantity(value * NANO, value)
 
 
-@functools.lru_cache(maxsize=4096)
 def from_published(amount: Quantity) -> CelQuantity:
     """Return a published capacity as CEL sees it, from its canonical text."""
-    if amount.nanos % NANO == 0 and abs(amount.nanos) < 10**_FAST_DIGITS * NANO:
-        units = amount.nanos // NANO
-        if amount.format is QuantityFormat.DECIMAL_SI and abs(units) < 10**15:
-            return CelQuantity(amount.nanos, units)
-    return parse_quantity(str(amount))
+    # Equal amounts in different notation are equal quantities, but not the same to CEL.
+    return _from_published(amount.nanos, amount.format)
+
+
+@functools.lru_cache(maxsize=4096)
+def _from_published(nanos: int, notation: QuantityFormat) -> CelQuantity:
+    if nanos % NANO == 0 and abs(nanos) < 10**_FAST_DIGITS * NANO:
+        units = nanos // NANO
+        if notation is QuantityFormat.DECIMAL_SI and abs(units) < 10**15:
+            return CelQuantity(nanos, units)
+    return parse_quantity(str(Quantity(nanos, notation)))
 
 
 def _rescaled_sum(left: CelQuantity, right: CelQuantity, sign: int, scale: int) -> int | None:

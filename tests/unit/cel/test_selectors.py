@@ -112,7 +112,7 @@ def test_an_attribute_that_cannot_be_converted_fails_every_expression(
     [
         ("device.name == 'x'", "undefined field `name` of `device`", "device.name"),
         ("true && dev.driver == ''", "undeclared reference to `dev`", "dev"),
-        ("true && (1 == 'x')", "no overload of `_==_` for (int, string)", "1 == 'x'"),
+        ("true && (1 == 'x')", "no overload of `_==_` for (int, string)", "(1 == 'x')"),
         ("true && = 1", "syntax error: unexpected `=`", "="),
         ("package == 1", "`package` is a reserved word", "package"),
         ("[1, 'x'].size() == 2", "expected type `int` of the first item but found", "'x'"),
