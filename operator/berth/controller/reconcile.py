@@ -43,7 +43,7 @@ from berth.controller.decide import (
 )
 from berth.controller.events import EventRecorder
 from berth.controller.metrics import Metrics
-from berth.controller.writer import Writer
+from berth.controller.writer import Writer, same_decision
 from berth.explain.line import cause_key, one_line
 from berth.explain.report import explain_unplaceable
 from berth.model.claims import ConsumerReference, ResourceClaim
@@ -324,8 +324,27 @@ class Reconciler:
     async def _release(self, pod: Pod) -> None:
         await self._let_go(pod, None)
 
+    def _as_decided(self, pod: Pod) -> Pod:
+        """Return the pod with the names of its claims, and as new as it is known to be.
+
+        Its claims are recorded in its status while they are being allocated. A patch on the older
+        version would be refused, and the pod decided a second time for nothing.
+        """
+        claims = {
+            reference.name: claim.name
+            for reference in pod.claims
+            if reference.template_name is not None
+            and (claim := self._cluster.claim_of(pod, reference)) is not None
+        }
+        pod = replace(pod, claim_names={**claims, **pod.claim_names})
+        current = self._cluster.pods.get(pod.key)
+        if current is None or not same_decision(pod, current):
+            return pod  # The API server knows better, and the writer asks it.
+        return replace(pod, resource_version=current.resource_version)
+
     async def _let_go(self, pod: Pod, node: str | None) -> bool:
         """Remove the gate, and pin the pod to ``node`` if given; tell whether the pod went."""
+        pod = self._as_decided(pod)
         match await self._writer.ungate(pod, node):
             case Ungated(raw):
                 self._cluster.confirm_pod(decode_pod(raw))

@@ -244,9 +244,9 @@ class Writer:
                         fresh = decode_pod(raw)
                     except DecodeError as error:
                         return PodRefused(str(error))
-                    if not _same_decision(pod, fresh):
+                    if not same_decision(pod, fresh):
                         return PodConflict(raw)
-                    pod = fresh
+                    pod = replace(pod, resource_version=fresh.resource_version)
         return PodConflict(raw)
 
     def _measure(self, kind: str, outcome: ClaimOutcome | PodOutcome, began: float) -> None:
@@ -293,11 +293,15 @@ def _is_ungated(raw: Mapping[str, Any]) -> bool:
     return all(gate["name"] != SCHEDULING_GATE for gate in gates)
 
 
-def _same_decision(decided: Pod, fresh: Pod) -> bool:
-    """Tell whether a pod has changed in nothing that a decision looks at."""
+def same_decision(decided: Pod, fresh: Pod) -> bool:
+    """Tell whether a pod has changed in nothing that a decision looks at.
+
+    Names of generated claims may have been recorded since; they must be those decided upon.
+    """
     same = replace(
         fresh,
         resource_version=decided.resource_version,
         unschedulable_message=decided.unschedulable_message,
+        claim_names={**decided.claim_names, **fresh.claim_names},
     )
     return same == decided
