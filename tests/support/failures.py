@@ -234,6 +234,31 @@ def _counters() -> Conflict:
     )
 
 
+def _counters_of_the_pod() -> Conflict:
+    parts = [
+        a_device(f"part-{n}", consumes={"gpu-0": {"memory": size}}, attributes={"size": n})
+        for n, size in enumerate(["20Gi", "40Gi"])
+    ]
+    slices = [
+        a_slice(parts, node_name="gpu-1", count=2),
+        a_slice(
+            (),
+            name="counters",
+            node_name="gpu-1",
+            count=2,
+            counter_sets={"gpu-0": {"memory": "48Gi"}},
+        ),
+    ]
+    return explained(
+        a_cluster(slices),
+        train(
+            a_request("one", f'device.attributes["{DRIVER}"].size == 0'),
+            a_request("two", f'device.attributes["{DRIVER}"].size == 1'),
+        ),
+        states=[a_node_state("gpu-1")],
+    )
+
+
 def _capacity() -> Conflict:
     shared = a_device("gpu-0", capacity={"memory": "40Gi"}, allow_multiple_allocations=True)
     device = DeviceID(DRIVER, "gpu-1", "gpu-0")
@@ -268,6 +293,7 @@ FAILURES: dict[str, Callable[[], Conflict]] = {
     "failure-feature-off": _feature_off,
     "failure-together": _together,
     "failure-counters": _counters,
+    "failure-counters-of-the-pod": _counters_of_the_pod,
     "failure-capacity": _capacity,
     "failure-count": _count,
 }

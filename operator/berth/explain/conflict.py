@@ -34,7 +34,7 @@ class FalsePart:
 
 @dataclass(frozen=True, slots=True)
 class FailedPart:
-    """Where a selector fails on devices, and the expression that would not, if one is known."""
+    """Where a selector fails on devices, and the condition that, put before it, is a cure."""
 
     span: tuple[int, int] | None
     guard: str = ""
@@ -176,6 +176,7 @@ class Conflict:
         drivers: The drivers that publish devices, sorted.
         facts: What suffices for the "no" on nodes that stand for all; empty where nobody has
             looked for it.
+        also: Those of ``facts`` that nothing else in the conflict names.
         hints: Changes with which the pod fits, the smallest first; each was tried.
     """
 
@@ -195,4 +196,5 @@ class Conflict:
     pools_to_blame: bool = False
     drivers: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
+    also: tuple[Fact, ...] = ()
     hints: tuple[Hint, ...] = ()

@@ -55,6 +55,7 @@ def as_json(conflict: Conflict) -> dict[str, object]:
         "poolsToBlame": conflict.pools_to_blame,
         "refused": [_refused(group) for group in conflict.refused],
         "facts": [reason(fact) for fact in conflict.facts],
+        "also": [reason(fact) for fact in conflict.also],
         "hints": [{**reason(hint), "message": hint_sentence(hint)} for hint in conflict.hints],
     }
 

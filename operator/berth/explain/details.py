@@ -11,32 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from berth.cel import CelDevice, CelRuntimeError, compile_selector
+from berth.cel import CelDevice
 from berth.engine.inventory import Inventory
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import InUse, SelectorFailed, SelectorFalse
-from berth.errors import InvalidSelectorError
 from berth.explain.conflict import (
     Conflict,
     DeviceGroup,
-    FailedPart,
     FalsePart,
     Holder,
     NodeGroup,
     ProblemGroup,
 )
+from berth.explain.false_parts import failed_part, false_parts
 from berth.explain.merge import regroup
 from berth.model.devices import DeviceID
 
 FalseParts = Callable[[str, CelDevice], Sequence[FalsePart]]
 """Tells which parts of a selector are false on a device, each value on its own."""
-Guard = Callable[[str, tuple[int, int] | None], str]
-"""Tells the expression that does not fail where this one does, empty where none is known."""
-
-
-def no_guard(expression: str, span: tuple[int, int] | None) -> str:  # noqa: ARG001 - a Guard
-    """Leave it open how the selector would not fail."""
-    return ""
 
 
 def with_details(
@@ -44,8 +36,7 @@ def with_details(
     inventory: Inventory,
     *,
     consumers: Mapping[str, Sequence[str]],
-    false_parts: FalseParts,
-    guard: Guard,
+    explain_false: FalseParts = false_parts,
 ) -> Conflict:
     """Return the conflict with what can be looked up.
 
@@ -53,8 +44,7 @@ def with_details(
         conflict: The conflict.
         inventory: What is published.
         consumers: The pods that use a claim, by ``namespace/name`` of the claim.
-        false_parts: Tells which parts of a selector are false.
-        guard: Tells the cure of a selector that fails.
+        explain_false: Tells which parts of a selector are false.
     """
     records = _newest(conflict, inventory)
 
@@ -62,7 +52,7 @@ def with_details(
         devices = (
             each
             for devices in group.devices
-            for each in _details(devices, records, consumers, false_parts, guard)
+            for each in _details(devices, records, consumers, explain_false)
         )
         return replace(group, devices=regroup(devices))
 
@@ -98,32 +88,22 @@ def _details(
     group: DeviceGroup,
     records: Mapping[DeviceID, DeviceRecord],
     consumers: Mapping[str, Sequence[str]],
-    false_parts: FalseParts,
-    guard: Guard,
+    explain_false: FalseParts,
 ) -> Iterator[DeviceGroup]:
     match group.rejection:
         case SelectorFalse(_, _, expression):
             for device in group.devices:
-                false = tuple(false_parts(expression, records[device].cel))
+                false = tuple(explain_false(expression, records[device].cel))
                 yield replace(group, devices=(device,), false=false)
         case SelectorFailed(_, _, expression):
             for device in group.devices:
-                span = _failing_span(expression, records[device].cel)
-                failed = FailedPart(span, guard(expression, span))
+                failed = failed_part(expression, records[device].cel)
                 yield replace(group, devices=(device,), failed=failed)
         case InUse(holders):
             users = tuple(Holder(claim, tuple(consumers.get(claim, ()))) for claim in holders)
             yield replace(group, holders=users)
         case _:
             yield group
-
-
-def _failing_span(expression: str, device: CelDevice) -> tuple[int, int] | None:
-    try:
-        compile_selector(expression).matches(device)
-    except (CelRuntimeError, InvalidSelectorError) as error:
-        return error.span
-    raise AssertionError(f"`{expression}` was said to fail on a device, and does not")
 
 
 def _with_slices(group: ProblemGroup, inventory: Inventory) -> ProblemGroup:

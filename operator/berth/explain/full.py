@@ -14,9 +14,9 @@ from types import MappingProxyType
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.engine.snapshot import Snapshot
 from berth.explain.conflict import Conflict
-from berth.explain.details import Guard, no_guard, with_details
-from berth.explain.false_parts import false_parts
+from berth.explain.details import with_details
 from berth.explain.question import Question
+from berth.explain.reduction import told_facts
 from berth.explain.report import MAX_NODES, explain_unplaceable
 from berth.explain.shrink import sufficient_facts
 from berth.explain.suggest import find_hints
@@ -42,7 +42,6 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
     budget: int = DEFAULT_BUDGET,
     consumers: Mapping[str, Sequence[str]] = MappingProxyType({}),
     fits: Judge | None = None,
-    guard: Guard = no_guard,
 ) -> Conflict:
     """Return why ``pod`` was not placed, which facts suffice for that, and what would help.
 
@@ -58,7 +57,6 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
         consumers: The pods that use a claim, by ``namespace/name`` of the claim.
         fits: Judges changed claims and usage in place of the engine on some nodes, for callers
             that can place a pod.
-        guard: Tells the cure of a selector that fails on a device.
 
     Raises:
         InvalidClaimError: As ``berth.engine.allocate`` does.
@@ -86,12 +84,16 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
         if tried and claims and not outcome.undecided
         else ()
     )
+    told = told_facts(conflict, claims)
     return with_details(
-        replace(conflict, facts=facts, hints=find_hints(question, Trials(tried), fits)),
+        replace(
+            conflict,
+            facts=facts,
+            also=tuple(fact for fact in facts if fact not in told),
+            hints=find_hints(question, Trials(tried), fits),
+        ),
         snapshot.inventory,
         consumers=consumers,
-        false_parts=false_parts,
-        guard=guard,
     )
 
 

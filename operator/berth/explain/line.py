@@ -12,7 +12,7 @@ from types import UnionType
 
 from berth.engine.rejections import Rejection, SelectorFalse
 from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict, Rivalry
-from berth.explain.facts import ConstraintFact, RequestFact
+from berth.explain.fact_words import also_sentence, culprits
 from berth.explain.hints import hint_sentence
 from berth.explain.merge import MET, UNMATCHED, reason_key, regroup
 from berth.explain.messages import fit_event
@@ -30,12 +30,15 @@ def one_line(conflict: Conflict) -> str:
     """Return the conflict as one line of at most 1024 bytes.
 
     The order is fixed: a request for All devices that excludes another one; unusable pools, where
-    a node failed because of them; the requests without enough devices; nodes that are not for
-    the pod; searches that gave up; the best hint, if there is room for all of it.
+    a node failed because of them; the requests without enough devices, and what else the "no"
+    rests on; nodes that are not for the pod; searches that gave up; the best hint, if there is
+    room for all of it.
     """
     if conflict.nodes == 0:
         return f"pod {conflict.pod}: the cluster has no nodes"
     parts = list(_device_parts(conflict))
+    if conflict.also:
+        parts.append(also_sentence(conflict))
     if conflict.refused and not is_hopeless(conflict):
         reasons = ", ".join(node_sentence(group) for group in conflict.refused)
         if parts or conflict.undecided:
@@ -193,19 +196,8 @@ def together_sentence(conflict: Conflict) -> str:
     count = len(conflict.together)
     return (
         f"{noun} {name_list(names)}: each request alone finds enough devices "
-        f"on {plural(count, 'node')}, all together do not{_culprits(conflict)}"
+        f"on {plural(count, 'node')}, all together do not{culprits(conflict)}"
     )
-
-
-def _culprits(conflict: Conflict) -> str:
-    """Name what fails together, where it was looked for."""
-    requests = [fact for fact in conflict.facts if isinstance(fact, RequestFact)]
-    constraints = [fact for fact in conflict.facts if isinstance(fact, ConstraintFact)]
-    if not requests:
-        return ""
-    named = [f"claim {fact.claim}, request {fact.request}" for fact in requests]
-    named += [f"{fact.constraint} {fact.attribute} of claim {fact.claim}" for fact in constraints]
-    return f": {'; '.join(named)} {verb(len(named), 'fails', 'exclude each other')}"
 
 
 def undecided_sentence(conflict: Conflict) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from berth.errors import BerthError
+from berth.cel import compile_selector, guard_for
+from berth.errors import BerthError, CelRuntimeError, SelectorRuntimeError
+from berth.explain.words import expression_text
 from berth.model.claims import ClaimKey
 from berth.model.pods import Pod
 
@@ -88,5 +90,15 @@ def allocated_but_unschedulable(pod: Pod, detail: str) -> str:
 
 
 def bad_input(error: BerthError) -> str:
-    """Return the line for an exception of the engine, which names object and cause itself."""
-    return fit_event(str(error))
+    """Return the line for an exception of the engine, which names object and cause itself.
+
+    A selector that fails on a device is told with the part that fails, and its cure.
+    """
+    if not isinstance(error, SelectorRuntimeError):
+        return fit_event(str(error))
+    part = "" if error.span is None else error.expression[slice(*error.span)]
+    where = f": `{expression_text(part)}`" if part else ""
+    failure = CelRuntimeError(error.detail, error.span)
+    guard = guard_for(failure, compile_selector(error.expression))
+    cure = f"; hint: put `{guard} &&` before the selector" if guard else ""
+    return fit_event(f"{error}{where}{cure}")

@@ -49,8 +49,6 @@ def _wanted(text: str, name: str) -> str:
     """Return what a part asks of the one thing that it read; empty where that cannot be cut out."""
     if text == name:
         return "true"
-    if re.fullmatch(rf"has\(\s*{re.escape(name)}\s*\)", text):
-        return "it"
     if not text.startswith(name):
         return ""
     rest = " ".join(text[len(name) :].split())

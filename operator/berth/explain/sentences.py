@@ -71,7 +71,7 @@ def _device_reason(group: DeviceGroup, count: int) -> str:
             )
         case SelectorFailed(owner, index, expression, detail):
             cure = group.failed.guard if group.failed is not None else ""
-            guarded = f", which `{expression_text(cure)}` would not" if cure else ""
+            guarded = f", put `{expression_text(cure)} &&` before it" if cure else ""
             return (
                 f"{verb(count, 'makes', 'make')} selector #{index} of {_of(owner)} fail: {detail}: "
                 f"`{_failing_text(expression, group.failed)}`{guarded}"

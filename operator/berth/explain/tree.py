@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from berth.explain.conflict import Conflict, DeviceGroup, NodeGroup, RequestConflict
+from berth.explain.fact_words import also_sentence
 from berth.explain.hints import hint_sentence
 from berth.explain.line import (
     need_sentence,
@@ -74,6 +75,8 @@ def tree_lines(conflict: Conflict) -> tuple[Line, ...]:
     blocks += [_render(_request(conflict, request)) for request in conflict.requests]
     if conflict.together:
         blocks.append([Line("", Style.CAUSE, together_sentence(conflict))])
+    if conflict.also:
+        blocks.append([Line("", Style.CAUSE, also_sentence(conflict))])
     if conflict.problems:
         unusable = _Branch(
             f"{plural(len(conflict.problems), 'pool')} cannot be used", style=Style.CAUSE

@@ -65,7 +65,8 @@ async def test_cel_that_fails_on_one_device(kube: Kube, gated: str, devices: lis
     note = await note_for(kube, gated, claim("c", device_request(selectors=[expression])))
     assert note == (
         f"claim {gated}/c, request gpu, claim {gated}/c, selector #0 on device {devices[0]}: "
-        "CEL failed: no such key: nosuch"
+        'CEL failed: no such key: nosuch: `device.attributes["gpu.example.com"].nosuch`; '
+        'hint: put `has(device.attributes["gpu.example.com"].nosuch) &&` before the selector'
     )
 
 

@@ -19,7 +19,7 @@ from berth.explain.conflict import (
     NodeGroup,
     ProblemGroup,
 )
-from berth.explain.details import no_guard, with_details
+from berth.explain.details import with_details
 from berth.explain.line import one_line
 from berth.explain.merge import regroup
 from berth.explain.report import explain_unplaceable
@@ -43,7 +43,7 @@ def reads_the_model(expression: str, device: CelDevice) -> tuple[FalsePart, ...]
     return (part(expression, (MODEL, [f'"{MODELS[device]}"'])),)
 
 
-def no_parts(_: str, __: CelDevice) -> tuple[FalsePart, ...]:
+def nothing_false(_: str, __: CelDevice) -> tuple[FalsePart, ...]:
     return ()
 
 
@@ -66,9 +66,7 @@ def conflict_of(models: Sequence[str]) -> Conflict:
         [a_node_state(name) for name in NODES],
         Unplaceable(no_fit=NODES),
     )
-    return with_details(
-        conflict, snapshot.inventory, consumers={}, false_parts=reads_the_model, guard=no_guard
-    )
+    return with_details(conflict, snapshot.inventory, consumers={}, explain_false=reads_the_model)
 
 
 def test_devices_that_a_selector_refuses_are_told_with_their_value() -> None:
@@ -179,12 +177,12 @@ def test_a_selector_that_fails_is_told_with_its_part_and_its_cure() -> None:
     group = DeviceGroup(
         rejection,
         (DeviceID(DRIVER, "p", "d"),),
-        failed=FailedPart((10, 18), "device.?y.orValue(1)"),
+        failed=FailedPart((10, 18), "has(device.y)"),
     )
 
     assert device_sentence(group) == (
         "1 device makes selector #1 of class gpu fail: no such key: y: `device.y`, "
-        "which `device.?y.orValue(1)` would not"
+        "put `has(device.y) &&` before it"
     )
 
 
@@ -203,13 +201,12 @@ def test_where_a_selector_fails_is_found_by_evaluating_it_again() -> None:
         conflict,
         snapshot.inventory,
         consumers={},
-        false_parts=no_parts,
-        guard=lambda expression, span: f"{span} of {len(expression)}",
+        explain_false=nothing_false,
     )
 
     (request,) = detailed.requests
     assert [group.failed for group in request.groups[0].devices] == [
-        FailedPart((0, len(MODEL)), f"(0, {len(MODEL)}) of {len(H100)}")
+        FailedPart((0, len(MODEL)), f"has({MODEL})")
     ]
 
 
@@ -247,7 +244,7 @@ def test_the_newest_generation_of_a_device_is_looked_at() -> None:
         Unplaceable(no_fit=("gpu-1",)),
     )
     conflict = replace(conflict, requests=(replace(conflict.requests[0], groups=(group,)),))
-    with_details(conflict, snapshot.inventory, consumers={}, false_parts=looks, guard=no_guard)
+    with_details(conflict, snapshot.inventory, consumers={}, explain_false=looks)
 
     assert seen == [2]
 
@@ -264,9 +261,7 @@ def test_the_slices_of_an_incomplete_pool_are_named() -> None:
         snapshot, POD, [train(a_request())], [a_node_state("gpu-1")], Unplaceable(no_fit=("gpu-1",))
     )
 
-    detailed = with_details(
-        conflict, snapshot.inventory, consumers={}, false_parts=no_parts, guard=no_guard
-    )
+    detailed = with_details(conflict, snapshot.inventory, consumers={}, explain_false=nothing_false)
 
     problem = PoolIncomplete(PoolID(DRIVER, "gpu-1"), 2, 2, 3)
     (group,) = detailed.problems

@@ -66,22 +66,22 @@ DEVICE = a_cel_device()
         ),
         (
             f'{A}.beta.isGreaterThan(semver("2.0.0"))',
-            f'`{A}.beta.isGreaterThan(semver("2.0.0"))` is false',
+            'attribute beta is 1.2.3-rc.1, selector wants `isGreaterThan(semver("2.0.0"))`',
         ),
         (f'"c" in {A}.modes', f'attribute modes is ["a", "b"], selector wants `"c" in {A}.modes`'),
-        (f"has({A}.ecc)", "attribute ecc is absent, selector wants it"),
-        (f"!has({A}.n)", f"attribute n is present, selector wants `!has({A}.n)`"),
+        (f"has({A}.ecc)", f"`has({A}.ecc)` is false"),
+        (f"!has({A}.n)", f"`!has({A}.n)` is false"),
         (f'{A}[?"ecc"].hasValue()', "attribute ecc is absent, selector wants `hasValue()`"),
         ('device.driver == "x"', f'driver is "{DRIVER}", selector wants "x"'),
         (
             f"[1, 2].exists(x, x == {A}.n)",
-            f"`[1, 2].exists(x, x == {A}.n)` is false",
+            f"attribute n is 3, selector wants `[1, 2].exists(x, x == {A}.n)`",
         ),
         (
             f"{A}.modes.exists(x, x == 'c')",
             """attribute modes is ["a", "b"], selector wants `exists(x, x == 'c')`""",
         ),
-        (f"cel.bind(x, {A}.n, x > 3)", f"`cel.bind(x, {A}.n, x > 3)` is false"),
+        (f"cel.bind(x, {A}.n, x > 3)", "attribute n is 3, selector wants `x > 3`"),
         ("false", "`false` is false"),
     ],
 )
@@ -133,7 +133,7 @@ def test_what_is_read_twice_is_told_once() -> None:
     assert part.values == ((f"{A}.n", ("3",)),)
 
 
-@pytest.mark.parametrize("expression", ["true", f"{A}.none == 1", "1 +", "1"])
+@pytest.mark.parametrize("expression", ["true", f"{A}.none == 1"])
 def test_nothing_is_told_of_a_selector_that_is_not_false(expression: str) -> None:
     assert false_parts(expression, DEVICE) == ()
 

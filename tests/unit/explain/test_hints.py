@@ -12,7 +12,7 @@ import pytest
 from berth.engine.snapshot import Snapshot
 from berth.explain.full import explain_fully
 from berth.explain.hints import Hint, LowerCount, MendNode, ReleaseClaim, hint_sentence, rank
-from berth.explain.line import one_line
+from berth.explain.line import cause_key, one_line
 from berth.explain.tree import Style, tree_lines
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
 from berth.model.nodes import NodeTaint
@@ -203,6 +203,50 @@ def test_a_judge_of_the_caller_has_the_last_word() -> None:
         "it fits with count 3 instead of 9 in claim ml/train, request gpu"
     ]
     assert (9,) not in asked
+
+
+def test_a_search_that_gave_up_leaves_facts_open_and_still_gets_hints() -> None:
+    snapshot = a_cluster(fleet(devices(8)))
+    conflict = explain_fully(
+        snapshot,
+        POD,
+        [train(a_request(count=9))],
+        [a_node_state(name) for name in NODES],
+        Unplaceable(no_fit=("gpu-1",), undecided=("gpu-2", "gpu-3")),
+    )
+
+    assert conflict.facts == ()
+    assert [hint_sentence(hint) for hint in conflict.hints] == [
+        "it fits with count 8 instead of 9 in claim ml/train, request gpu"
+    ]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_the_cause_is_the_same_with_and_without_details(name: str) -> None:
+    conflict = FAILURES[name]()
+    plain = replace(
+        conflict,
+        facts=(),
+        hints=(),
+        requests=tuple(
+            replace(
+                request,
+                groups=tuple(
+                    replace(
+                        group,
+                        devices=tuple(
+                            replace(each, false=(), failed=None, holders=())
+                            for each in group.devices
+                        ),
+                    )
+                    for group in request.groups
+                ),
+            )
+            for request in conflict.requests
+        ),
+    )
+
+    assert cause_key(conflict) == cause_key(plain)
 
 
 def test_the_best_hint_ends_the_event_and_all_of_them_end_the_tree() -> None:

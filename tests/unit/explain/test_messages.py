@@ -104,6 +104,23 @@ def test_a_message_names_object_and_cause(text: str, want: str) -> None:
             id="CEL that fails on a device",
         ),
         pytest.param(
+            SelectorRuntimeError(
+                claim="ml/train",
+                request="main",
+                owner="class gpu",
+                selector=1,
+                device="gpu.example.com/n1/gpu-0",
+                detail="no such key: model",
+                expression='device.attributes["gpu.example.com"].model == "a"',
+                span=(0, 42),
+            ),
+            "claim ml/train, request main, class gpu, selector #1 "
+            "on device gpu.example.com/n1/gpu-0: CEL failed: no such key: model: "
+            '`device.attributes["gpu.example.com"].model`; hint: put '
+            '`has(device.attributes["gpu.example.com"].model) &&` before the selector',
+            id="CEL that fails on a device, at a place that is known",
+        ),
+        pytest.param(
             ClaimSelectorError(
                 InvalidSelectorError("devise", "undeclared reference to `devise`"),
                 claim="ml/train",

@@ -88,6 +88,7 @@ def test_the_fields_at_the_root_are_always_the_same() -> None:
             "poolsToBlame",
             "refused",
             "facts",
+            "also",
             "hints",
         )
     }

@@ -5,11 +5,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from berth.engine.allocated import AllocatedState
 from berth.explain.edits import released, without_request
-from berth.explain.facts import ConstraintFact, HolderFact, RequestFact, SelectorFact, TaintFact
+from berth.explain.fact_words import fact_words
+from berth.explain.facts import (
+    ConstraintFact,
+    Fact,
+    HolderFact,
+    RequestFact,
+    SelectorFact,
+    TaintFact,
+)
 from berth.explain.line import one_line
 from berth.explain.reduction import all_facts, reduced_input
+from berth.explain.tree import Line, Style, tree_lines
 from berth.explain.trials import Trials
 from berth.model.claims import ClaimConfig, ClaimKey, RequestRef
 from berth.model.devices import DeviceID
@@ -182,3 +193,32 @@ def test_a_trial_says_no_only_where_every_node_does() -> None:
 
     assert trials([train(a_request(count=3))], snapshot) is False
     assert trials([train(a_request(count=2))], snapshot) is True
+
+
+@pytest.mark.parametrize(
+    ("fact", "want"),
+    [
+        (RequestFact(TRAIN, "gpu"), "claim ml/train, request gpu"),
+        (ConstraintFact(TRAIN, 0, "matchAttribute", "a/b"), "matchAttribute a/b of claim ml/train"),
+        (SelectorFact("class gpu", 1), "selector #1 of class gpu"),
+        (
+            SelectorFact("request", 0, TRAIN, RequestRef("gpu", "big")),
+            "selector #0 of claim ml/train, request gpu/big",
+        ),
+        (TaintFact(a_taint()), "taint maintenance:NoSchedule"),
+        (HolderFact("a/b"), "what claim a/b holds"),
+    ],
+    ids=["request", "constraint", "class-selector", "selector", "taint", "holder"],
+)
+def test_a_fact_in_words(fact: Fact, want: str) -> None:
+    assert fact_words(fact) == want
+
+
+def test_what_the_no_rests_on_and_nothing_else_names_is_told() -> None:
+    conflict = FAILURES["failure-counters-of-the-pod"]()
+
+    assert conflict.also == (RequestFact(TRAIN, "one"),)
+    assert "; also in the way: claim ml/train, request one; hint: " in one_line(conflict)
+    assert Line("", Style.CAUSE, "also in the way: claim ml/train, request one") in tree_lines(
+        conflict
+    )
