@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 
-from berth.cli.output import warn
+from berth.cli.output import reading, warn
 from berth.errors import BerthError, DecodeError, ScenarioError
 from berth.scenario.documents import ApiObject, ScenarioText, read_documents
 from berth.scenario.load import DEFAULT_NAMESPACE, KINDS, Loaded, load
@@ -98,12 +98,13 @@ def from_files(files: Sequence[str], namespace: str | None) -> Source:
         ScenarioError: If a scenario is mixed with other files.
         OSError: If one cannot be read.
     """
-    objects = read_objects(files)
-    if isinstance(objects, Scenario):
-        loaded, wanted = open_scenario(objects)
-        return Source(loaded, objects.source, wanted, objects)
-    _check_any(files, objects)
-    loaded = load(objects, namespace=namespace or DEFAULT_NAMESPACE)
+    with reading(", ".join(map(_shown, files))):
+        objects = read_objects(files)
+        if isinstance(objects, Scenario):
+            loaded, wanted = open_scenario(objects)
+            return Source(loaded, objects.source, wanted, objects)
+        _check_any(files, objects)
+        loaded = load(objects, namespace=namespace or DEFAULT_NAMESPACE)
     return Source(loaded, ", ".join(map(_shown, files)), wanted_of(loaded.cluster, loaded.objects))
 
 
@@ -124,8 +125,9 @@ def from_cluster(kubeconfig: str | None, context: str | None) -> Source:
     Raises:
         BerthError: If the API server cannot be asked, or does not serve DRA.
     """
-    objects = asyncio.run(_listed(kubeconfig, context))
-    loaded = load(objects, skip_mistakes=True)
+    with reading("the cluster"):
+        objects = asyncio.run(_listed(kubeconfig, context))
+        loaded = load(objects, skip_mistakes=True)
     for error in loaded.skipped[:MAX_WARNINGS]:
         warn(f"left out: {error}")
     if len(loaded.skipped) > MAX_WARNINGS:
@@ -148,7 +150,8 @@ def get_source(
 
 def add_files(source: Source, objects: Iterable[ApiObject], namespace: str) -> Source:
     """Return ``source`` with the objects of manifests, which are wanted, entered."""
-    wanted = add_wanted(source.loaded, objects, namespace=namespace)
+    with reading("manifests"):
+        wanted = add_wanted(source.loaded, objects, namespace=namespace)
     return Source(source.loaded, source.name, wanted, source.scenario)
 
 

@@ -128,6 +128,16 @@ def usable_input() -> Iterator[None]:
         bad_input(f"{error.filename or 'file'}: cannot be read: {error.strerror or error}")
 
 
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Say on a terminal that something is being read, which may take seconds."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(f"reading {what}"):
+        yield
+
+
 def progress() -> Progress:
     """Return a progress display on standard error, which shows only on a terminal."""
     return Progress(

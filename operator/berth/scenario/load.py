@@ -170,7 +170,7 @@ def _completed(each: ApiObject, namespace: str) -> ApiObject:
 
 def _check_version(each: ApiObject) -> None:
     version = each.obj.get("apiVersion")
-    if version in OLD_SHAPE and each.kind != "DeviceTaintRule":
+    if isinstance(version, str) and version in OLD_SHAPE and each.kind != "DeviceTaintRule":
         metadata = each.obj.get("metadata")
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         plural = f"{each.kind.lower()}{'es' if each.kind.endswith('ss') else 's'}"

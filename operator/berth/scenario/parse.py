@@ -158,10 +158,8 @@ def _expected(fields: Fields, key: str) -> tuple[Expected, ...]:
         if fits is MISSING_FITS:
             raise entry.mistake("fits", "is required where no node and no devices are expected")
         if devices is not None:
-            devices = {
-                str(claim_name): tuple(str(device) for device in held)
-                for claim_name, held in devices.items()
-            }
+            held = Fields(fields.where, entry.at("devices"), devices)
+            devices = {str(claim_name): tuple(held.texts(claim_name)) for claim_name in devices}
         entry.done()
         full_name = name if "/" in name else f"{DEFAULT_NAMESPACE}/{name}"
         found.append(Expected(full_name, fits, node, devices, says))

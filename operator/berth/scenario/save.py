@@ -200,13 +200,10 @@ def _node(obj: Json) -> Json:
     status = obj.get("status") or {}
     made = _with(obj, _named(obj, "labels"))
     spec = {key: made["spec"][key] for key in ("taints", "unschedulable") if key in made["spec"]}
-    kept: Json = {
-        "conditions": [
-            {"type": "Ready", "status": each.get("status")}
-            for each in status.get("conditions") or ()
-            if each.get("type") == "Ready"
-        ]
-    }
+    conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}
+    # A node with conditions but without this one is not ready; one without any is.
+    ready = [{"type": "Ready", "status": conditions.get("Ready", "Unknown")}] if conditions else []
+    kept: Json = {"conditions": ready}
     kept |= {key: status[key] for key in ("allocatable", "declaredFeatures") if status.get(key)}
     return {**made, "spec": spec, "status": kept}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from berth.errors import DecodeError
 from berth.scenario.documents import Json
+from berth.scenario.workloads import MAX_PODS
 
 RESOURCE_API = "resource.k8s.io/v1"
 DEFAULT_DRIVER = "gpu.example.com"
@@ -214,6 +215,8 @@ def pods(fields: Fields) -> Iterator[Json]:
     name = fields.take("name", str)
     namespace = fields.take("namespace", str, None)
     count = fields.take("count", int, None)
+    if count is not None and not 0 <= count <= MAX_PODS:
+        raise fields.mistake("count", f"{count} is not within 0 to {MAX_PODS}")
     references = [
         *({"name": each, "resourceClaimName": each} for each in fields.texts("claims")),
         *({"name": each, "resourceClaimTemplateName": each} for each in fields.texts("templates")),

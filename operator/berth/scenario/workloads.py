@@ -14,6 +14,8 @@ from berth.errors import DecodeError
 from berth.scenario.documents import Json
 
 WORKLOADS = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "Job", "ReplicationController"})
+MAX_PODS = 100_000
+"""So many pods one entry may stand for; a slip of the finger must not fill the memory."""
 
 
 def pods_of(workload: Json) -> Iterator[Json]:
@@ -58,6 +60,6 @@ def _count(where: str, spec: Json, key: str) -> int:
     value = spec.get(key)
     if value is None:
         return 1
-    if type(value) is not int or value < 0:
-        raise DecodeError(where, f"spec.{key}", "expected a whole number, 0 or more")
+    if type(value) is not int or not 0 <= value <= MAX_PODS:
+        raise DecodeError(where, f"spec.{key}", f"expected a whole number from 0 to {MAX_PODS}")
     return value

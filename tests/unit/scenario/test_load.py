@@ -101,7 +101,7 @@ def test_a_workload_becomes_its_pods(kind: str, spec: dict[str, Any], count: int
         ({}, "dump.json: job w: spec.template: is required"),
         (
             {"template": {}, "parallelism": "2"},
-            "dump.json: job w: spec.parallelism: expected a whole number, 0 or more",
+            "dump.json: job w: spec.parallelism: expected a whole number from 0 to 100000",
         ),
     ],
 )

@@ -122,6 +122,11 @@ expect:
             "a boolean or an API value",
         ),
         ("{pods: [{claims: [a]}]}", "pods[0].name: is required"),
+        ("{pods: [{name: a, count: -1}]}", "pods[0].count: -1 is not within 0 to 100000"),
+        (
+            "{expect: {pods: {a: {devices: {x: 1.5}}}}}",
+            "expect.pods.a.devices.x: expected a list",
+        ),
         (
             "{claims: [{name: a, colour: b}]}",
             "claims[0].colour: is no field of the scenario format",
