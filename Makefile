@@ -18,6 +18,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 ARGS ?=
 # `make run ONCE=1` ends by itself and says by its exit code whether everything ran as expected.
 ONCE ?=
+# `make mutate MODULES="engine/pools.py explain" SAMPLE=200 SEED=7`: where, how many, which ones.
+MODULES ?=
+SAMPLE ?= 60
+SEED ?= 1
 # Pinned, so that the lock does not change with the tool that writes it.
 UV_VERSION := 0.13.9
 
@@ -100,6 +104,10 @@ conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL
 	@$(BIN)/python -m tests.conformance.run $(if $(CEL),--cel=$(CEL)) \
 	  $(if $(CEL_RANDOM),--cel-random=$(CEL_RANDOM)) $(if $(ALLOCATOR),--allocator=$(ALLOCATOR)) \
 	  $(if $(EXPLAIN),--explain=$(EXPLAIN))
+
+.PHONY: mutate
+mutate: setup ## Change engine and explain a little and see whether a test notices; MODULES=, SAMPLE=, SEED=
+	@$(BIN)/python -m tests.mutation.run --sample=$(SAMPLE) --seed=$(SEED) $(MODULES)
 
 .PHONY: golden
 golden: setup ## Write the golden files anew and show what changed; read it as prose

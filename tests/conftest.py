@@ -8,11 +8,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).parent
-LANES = ("architecture", "unit", "scenarios", "property", "conformance", "integration")
-MARKED_LANES = ("property", "conformance", "integration")
+LANES = ("architecture", "unit", "scenarios", "property", "fuzz", "conformance", "integration")
+MARKED_LANES = ("property", "fuzz", "conformance", "integration")
 
 # `quick` is for every run: the same examples each time, so that a red run is red for everybody.
 settings.register_profile(
@@ -23,6 +23,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", parent=settings.get_profile("quick"), max_examples=2000)
+# A mutant is killed by the first example that fails; the smallest one is of no use.
+settings.register_profile(
+    "mutation", parent=settings.get_profile("quick"), phases=[Phase.explicit, Phase.generate]
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
