@@ -160,6 +160,12 @@ def run_case(case: Case) -> tuple[Disagreement | None, int]:
     return None, steps
 
 
+def outcome_of(case: Case) -> tuple[str, list[Any]]:
+    """The outcome of a case and its results, to compare with those of another."""
+    got, results, _, _ = _answer(case)
+    return got, _comparable(results)
+
+
 def _answer(case: Case) -> tuple[str, tuple[AllocationResult, ...], int, str]:
     snapshot = snapshot_of(case)
     claims = [decode_claim(each) for each in case["claims"]]

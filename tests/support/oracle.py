@@ -2,41 +2,24 @@
 """An exhaustive allocator for small instances: can the claims be satisfied at all?
 
 Tries every choice of alternatives and devices, and shares no code with ``berth.engine``. Knows
-pools, selectors, modes, prioritized lists, admin access, taints and scalar constraints only.
+pools, selectors, modes, prioritized lists, admin access, taints, scalar constraints, and by
+``tests.support.supply`` counters and capacity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from berth.cel import CelDevice, compile_selector
-from berth.model.claims import ALL, DeviceConstraint, ExactRequest, RequestRef, ResourceClaim
+from berth.model.claims import ALL, DeviceConstraint, ExactRequest, RequestRef
 from berth.model.devices import AttributeValue, Device, DeviceID, PoolID, TaintEffect
 from berth.model.nodes import Node
-from berth.model.slices import DeviceClass, ResourceSlice
+from berth.model.slices import ResourceSlice
+from tests.support import supply
+from tests.support.supply import Choice, Instance, Published
 
-Choice = tuple[int, RequestRef, ExactRequest, tuple["Published", ...]]
-"""The index of a claim, a request or alternative of it, and the devices given to it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Published:
-    id: DeviceID
-    device: Device
-    driver: str
-
-
-@dataclass(frozen=True)
-class Instance:
-    """A whole problem: is there a choice of devices for ``claims`` on ``node``?"""
-
-    slices: Sequence[ResourceSlice]
-    classes: Mapping[str, DeviceClass]
-    in_use: frozenset[DeviceID]
-    node: Node
-    claims: Sequence[ResourceClaim]
+__all__ = ["Choice", "Instance", "Published", "is_satisfiable"]
 
 
 def is_satisfiable(instance: Instance) -> bool:
@@ -62,6 +45,8 @@ def _of_pool(pool: PoolID, slices: Sequence[ResourceSlice], node: Node) -> list[
         is_obsolete = max(s.generation for s in slices) > newest
         if is_obsolete or everywhere != seen[0].resource_slice_count:
             return []
+    if not supply.is_consistent([s for s in slices if s.generation == newest]):
+        return []
     devices = [d for s in seen for d in s.devices]
     if len({d.name for d in devices}) < len(devices):
         return []
@@ -78,7 +63,9 @@ def reaches(published: ResourceSlice, node: Node) -> bool:
 
 
 def matches(instance: Instance, body: ExactRequest, published: Published) -> bool:
-    """Tell whether all selectors of the class and the request are true for the device."""
+    """Tell whether the device is one of those that the request describes."""
+    if supply.consumption(body, published) is None:
+        return False
     device = published.device
     amounts = {name: each.value for name, each in device.capacity.items()}
     shared = device.allow_multiple_allocations
@@ -114,9 +101,10 @@ def _choices(
     for body in requests[request].alternatives:
         ref = RequestRef(requests[request].name, body.name)
         for chosen in _sets(instance, devices, body):
-            if all(_is_free(instance, d, claim, body, so_far) for d in chosen):
-                choice = (claim, ref, body, chosen)
-                yield from _choices(instance, devices, claim, request + 1, [*so_far, choice])
+            more = [*so_far, (claim, ref, body, chosen)]
+            is_free = all(_is_free(instance, d, claim, body, so_far) for d in chosen)
+            if is_free and supply.lasts(instance, more):
+                yield from _choices(instance, devices, claim, request + 1, more)
 
 
 def _sets(
@@ -132,10 +120,11 @@ def _sets(
 def _is_free(
     instance: Instance, wanted: Published, claim: int, body: ExactRequest, so_far: list[Choice]
 ) -> bool:
-    takers = [choice for choice in so_far if wanted in choice[3]]
+    takers = [] if wanted.is_shared else [choice for choice in so_far if wanted in choice[3]]
     if body.admin_access:
         return all(taker[0] != claim for taker in takers)
-    return wanted.id not in instance.in_use and not takers
+    shares = () if wanted.is_shared else instance.shares
+    return wanted.id not in instance.in_use and wanted.id not in shares and not takers
 
 
 def holds(constraint: DeviceConstraint, choices: Sequence[Choice]) -> bool:

@@ -18,7 +18,7 @@ from berth.model.claims import (
 )
 from berth.model.devices import DeviceID
 from berth.model.results import AllocationResult, DeviceResult
-from tests.support import oracle
+from tests.support import oracle, supply
 from tests.support.oracle import Instance, Published
 
 
@@ -26,32 +26,43 @@ def violations(instance: Instance, results: Sequence[AllocationResult]) -> list[
     """Return every rule that the results break; an empty list means that they are legal."""
     if len(results) != len(instance.claims):
         return [f"{len(instance.claims)} claims, but {len(results)} results"]
-    return [
+    choices: list[oracle.Choice] = []
+    found = [
         *_devices_twice(results),
         *(
             f"claim {claim.name}: {each}"
-            for claim, result in zip(instance.claims, results, strict=True)
-            for each in _of_claim(instance, claim, result)
+            for number, claim in enumerate(instance.claims)
+            for each in _of_claim(instance, number, results[number], choices)
         ),
     ]
+    if not supply.lasts(instance, choices):
+        found.append("counters or capacity do not last")
+    return found
 
 
 def _devices_twice(results: Sequence[AllocationResult]) -> Iterator[str]:
     seen: set[DeviceID] = set()
+    shares = [d.share_id for result in results for d in result.devices if d.share_id is not None]
+    if len(set(shares)) < len(shares):
+        yield "a share is given away twice"
     for result in results:
         for device in result.devices:
-            if device.admin_access:
+            if device.admin_access or device.share_id is not None:
                 continue
             if device.device_id in seen:
                 yield f"device {device.device_id} is given away twice"
             seen.add(device.device_id)
 
 
-def _of_claim(instance: Instance, claim: ResourceClaim, result: AllocationResult) -> Iterator[str]:
+def _of_claim(
+    instance: Instance, number: int, result: AllocationResult, everybody: list[oracle.Choice]
+) -> Iterator[str]:
+    claim: ResourceClaim = instance.claims[number]
     visible = {d.id: d for d in oracle.visible_devices(instance.slices, instance.node)}
     if len(result.devices) > MAX_DEVICES_PER_CLAIM:
         yield f"{len(result.devices)} devices"
-    if len({device.device_id for device in result.devices}) < len(result.devices):
+    whole = [device.device_id for device in result.devices if device.share_id is None]
+    if len(set(whole)) < len(whole):
         yield "a device appears twice in one claim"
     choices: list[oracle.Choice] = []
     given: dict[str, list[DeviceResult]] = {}
@@ -70,12 +81,13 @@ def _of_claim(instance: Instance, claim: ResourceClaim, result: AllocationResult
             continue
         published = tuple(visible[device.device_id] for device in devices)
         yield from _of_request(instance, body, devices, published)
-        choices.append((0, RequestRef(request.name, body.name), body, published))
+        choices.append((number, RequestRef(request.name, body.name), body, published))
+    everybody.extend(choices)
     if given:
         yield f"results for requests that the claim does not have: {sorted(given)}"
-    for number, constraint in enumerate(claim.spec.constraints):
+    for place, constraint in enumerate(claim.spec.constraints):
         if not oracle.holds(constraint, choices):
-            yield f"constraint #{number} does not hold"
+            yield f"constraint #{place} does not hold"
     selector = result.node_selector
     if selector is not None and not selector.matches(instance.node):
         yield "the node selector does not match the node"
@@ -113,3 +125,8 @@ def _of_request(
             yield f"{each.id} has a taint that is not tolerated"
         if device.tolerations != body.tolerations:
             yield f"{each.id}: tolerations were not copied"
+        if (device.share_id is not None) != each.is_shared:
+            yield f"{each.id}: share {device.share_id}"
+        consumed = {name: q.nanos for name, q in (device.consumed_capacity or {}).items()}
+        if consumed != (supply.consumption(body, each) if each.is_shared else {}):
+            yield f"{each.id}: consumes {device.consumed_capacity}"
