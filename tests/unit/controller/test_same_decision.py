@@ -40,5 +40,5 @@ DECIDED = Pod(
         "another pod of the name",
     ],
 )
-def test_what_changes_a_decision(fresh: Pod, want: bool) -> None:
+def test_what_changes_a_decision(fresh: Pod, *, want: bool) -> None:
     assert same_decision(DECIDED, fresh) is want
