@@ -105,6 +105,10 @@ conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL
 	  $(if $(CEL_RANDOM),--cel-random=$(CEL_RANDOM)) $(if $(ALLOCATOR),--allocator=$(ALLOCATOR)) \
 	  $(if $(EXPLAIN),--explain=$(EXPLAIN))
 
+.PHONY: fuzz
+fuzz: setup ## 100,000 random and mutated expressions and 20,000 API objects
+	BERTH_FUZZ=200 $(BIN)/pytest -n0 tests/fuzz $(ARGS)
+
 .PHONY: mutate
 mutate: setup ## Change engine and explain a little and see whether a test notices; MODULES=, SAMPLE=, SEED=
 	@$(BIN)/python -m tests.mutation.run --sample=$(SAMPLE) --seed=$(SEED) $(MODULES)

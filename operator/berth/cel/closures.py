@@ -95,7 +95,7 @@ def logic(terms: Sequence[Closure], conjunction: bool, span: Span) -> Closure:  
             except CelRuntimeError as error:
                 if type(error) is CelAbortError:
                     raise
-                failure = failure or error
+                failure = failure or error.with_traceback(None)
                 continue
             if value is deciding:
                 return not conjunction

@@ -91,7 +91,7 @@ def _quantifier(steps: Closure, test: Closure, *, deciding: bool, span: Span) ->
             except CelRuntimeError as error:
                 if type(error) is CelAbortError:
                     raise
-                failure = failure or error
+                failure = failure or error.with_traceback(None)
                 continue
             if value is deciding:
                 return not undecided

@@ -9,7 +9,7 @@ Source: cel-go ``interpreter/runtimecost.go`` and ``interpretable.go``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from berth.cel.charges import FAILED, Charge
 from berth.cel.cost_units import LIMIT
@@ -20,6 +20,9 @@ from berth.errors import CelRuntimeError
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
 
+TOO_EXPENSIVE: Final = "actual cost limit exceeded"
+
+
 def spend(frame: Any, amount: int, span: Span) -> None:
     """Add to the cost of the evaluation.
 
@@ -28,7 +31,7 @@ def spend(frame: Any, amount: int, span: Span) -> None:
     """
     frame[0] += amount
     if frame[0] > LIMIT:
-        raise CelAbortError("actual cost limit exceeded", span)
+        raise CelAbortError(TOO_EXPENSIVE, span)
 
 
 def given(value: Any, _frame: Any) -> Any:
@@ -51,7 +54,9 @@ def more(closure: Closure, amount: int, span: Span) -> Closure:
             if type(error) is not CelAbortError:
                 spend(frame, amount, span)
             raise
-        spend(frame, amount, span)
+        frame[0] += amount
+        if frame[0] > LIMIT:
+            raise CelAbortError(TOO_EXPENSIVE, span)
         return value
 
     return run

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 from berth.cel.charges import FAILED, charge_of
 from berth.cel.closures_fold import pick_sort
-from berth.cel.cost_units import LIST
+from berth.cel.cost_units import LIMIT, LIST
 from berth.cel.equality import put_key
-from berth.cel.meters import more, spend
+from berth.cel.meters import TOO_EXPENSIVE, more
 from berth.cel.overloads import Overload
 from berth.cel.syntax import Fold, Span
 from berth.cel.values import CelAbortError
@@ -46,7 +46,12 @@ class Loop:
 
     def spend(self, frame: Any, amount: int) -> None:
         """Charge a part of the loop."""
-        spend(frame, amount, self.span)
+        frame[0] += amount
+        if frame[0] > LIMIT:
+            if amount < LIST:
+                # Made of single units upstream, which stops at the first one beyond the limit.
+                frame[0] = LIMIT + 1
+            raise CelAbortError(TOO_EXPENSIVE, self.span)
 
     def steps(self, device: Any, frame: Any) -> Iterable[None]:
         """Evaluate the range, and set the variables for one item after the other."""
@@ -78,7 +83,8 @@ class Loop:
         except CelRuntimeError as error:
             if type(error) is CelAbortError:
                 raise
-            return error
+            # Else the error, its traceback and this frame would hold each other.
+            return error.with_traceback(None)
 
     def test(self, part: Closure, device: Any, frame: Any) -> bool | CelRuntimeError:
         """Return the truth of a condition, or its error."""
@@ -90,20 +96,26 @@ class Loop:
     def quantifier(self, *, deciding: bool) -> Closure:
         """``all`` and ``exists``; the latter also negates its accumulator."""
         condition = 3 if deciding else 2
+        part = self.parts[0]
 
         def run(device: Any, frame: Any) -> bool:
             failure: CelRuntimeError | None = None
             decided = False
             for _ in self.steps(device, frame):
-                self.spend(frame, condition)
+                self.spend(frame, condition if decided else condition + 1)
                 if decided:
                     break
-                self.spend(frame, 1)
-                value = self.test(self.parts[0], device, frame)
+                try:
+                    value = part(device, frame)
+                except CelRuntimeError as error:
+                    if type(error) is CelAbortError:
+                        raise
+                    failure = failure or error.with_traceback(None)
+                    continue
                 if value is deciding:
                     decided, failure = True, None
-                elif isinstance(value, CelRuntimeError):
-                    failure = failure or value
+                elif type(value) is not bool:
+                    failure = failure or CelRuntimeError(_NOT_BOOL, self.span)
             self.spend(frame, 1)
             if failure is not None:
                 raise failure

@@ -75,9 +75,10 @@ class Program:
         if device.problem:
             return Measured(None, CelRuntimeError(device.problem), 0)
         compiler = MeteredCompiler(self.checked)
-        closure = compiler.visit(self.checked.root)
-        frame = [0] * compiler.slots
+        frame = [0]
         try:
+            closure = compiler.visit(self.checked.root)
+            frame.extend([0] * compiler.slots)
             return Measured(closure(device, frame), None, frame[0])
         except CelRuntimeError as error:
             return Measured(None, error, frame[0])

@@ -197,7 +197,11 @@ def decode_allocation_policy(obj: Mapping[str, Any]) -> AllocationPolicy:
         DecodeError: If the policy cannot be used as it is written; it names the first field that
             is wrong and what to change. ``rejection_reason`` gives the condition's reason.
     """
+    if not isinstance(obj, dict):
+        raise DecodeError("allocationpolicy", "", "expected an object")
     metadata = obj.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise DecodeError("allocationpolicy", "metadata", "expected an object")
     name = str(metadata.get("name", ""))
     where = f"allocationpolicy {name}"
     if "spec" not in obj:
