@@ -126,7 +126,8 @@ def _allowed(policy: CapacityRequestPolicy | None, amount: Quantity, *, fraction
                 return text
         return ""
     if policy.valid_values and amount not in policy.valid_values:
-        return f"one of {', '.join(map(str, policy.valid_values))}"
+        *others, last = map(str, policy.valid_values)
+        return f"{', '.join(others)} or {last}" if others else last
     return ""
 
 

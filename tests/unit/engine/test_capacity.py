@@ -124,8 +124,17 @@ def test_fractions_are_rounded_up_to_whole_units_while_the_feature_is_off() -> N
         pytest.param(
             shared("10", values("2", "4")),
             asking("5"),
-            CapacityPolicy("mem", q("5"), "one of 2, 4"),
+            CapacityPolicy("mem", q("5"), "2 or 4"),
             id="beyond the valid values",
+        ),
+        pytest.param(
+            shared("10", values("1")), asking("2"), CapacityPolicy("mem", q("2"), "1"), id="not one"
+        ),
+        pytest.param(
+            shared("10", values("1", "2", "4")),
+            asking("5"),
+            CapacityPolicy("mem", q("5"), "1, 2 or 4"),
+            id="beyond several valid values",
         ),
         pytest.param(
             shared("10", ranged("2", "4", "2")),
