@@ -44,8 +44,8 @@ from berth.controller.decide import (
 from berth.controller.events import EventRecorder
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer, same_decision
+from berth.decision import why_not, why_not_fully
 from berth.explain.line import cause_key, one_line
-from berth.explain.report import explain_unplaceable
 from berth.model.claims import ConsumerReference, ResourceClaim
 from berth.model.placement import Placed
 from berth.model.pods import Pod, PodKey
@@ -204,16 +204,11 @@ class Reconciler:
                 self._cluster.mark_dirty(key)
                 self._wake.set()
                 continue
-            conflict = explain_unplaceable(
-                self._cluster.snapshot(),
-                pod,
-                verdict.claims,
-                verdict.nodes,
-                verdict.outcome,
-                allocated=verdict.allocated,
-                budget=self._budget,
-            )
-            self._say_failed(pod, one_line(conflict), cause_key(conflict))
+            cause = cause_key(why_not(self._cluster, pod, verdict, budget=self._budget))
+            if self._said.get(key) != (pod.uid, cause):
+                # What would help is looked for only where something is going to be said.
+                full = why_not_fully(self._cluster, pod, verdict, budget=self._budget)
+                self._say_failed(pod, one_line(full), cause)
             await self._let_others_run()
         if self._to_explain:
             self._wake.set()
