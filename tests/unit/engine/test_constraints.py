@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from berth.engine.constraints import Constraint
+from berth.engine.constraints import Constraint, ValueSet, value_set
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import AttributeMissing, ConstraintRefused
 from berth.model.features import Features
@@ -93,6 +93,25 @@ def test_in_release_1_37_a_list_can_be_alone_while_lists_are_off() -> None:
         False,
     ]
     assert accepted(Constraint(distinct(NAME), features), [["a"]]) == [False]
+
+
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        (1, ValueSet("int", frozenset({1}))),
+        (True, ValueSet("bool", frozenset({True}))),
+        ("a", ValueSet("string", frozenset({"a"}))),
+        ([1, 2], ValueSet("int", frozenset({1, 2}))),
+        ([True], ValueSet("bool", frozenset({True}))),
+        (["a", "b"], ValueSet("string", frozenset({"a", "b"}))),
+        (a_version("1.0.0"), ValueSet("version", frozenset({"1.0.0"}))),
+    ],
+    ids=str,
+)
+def test_a_scalar_and_a_list_of_it_have_one_type(value: Plain, want: ValueSet) -> None:
+    (attribute,) = a_device(attributes={"numa": value}).attributes.values()
+
+    assert value_set(attribute, lists=True) == want
 
 
 def test_undo_widens_the_common_values_again() -> None:

@@ -70,6 +70,10 @@ def test_an_empty_list_is_of_no_use() -> None:
         ("device.driver +", "CEL does not compile"),
         (f'device.attributes["{DRIVER}"].missing', "CEL failed: no such key"),
         ("1.5", "CEL failed: the result of the expression must be a bool, an int"),
+        (
+            "[dyn(1), dyn('a')]",
+            "CEL failed: the result of the expression is a list of different types",
+        ),
     ],
 )
 def test_one_that_fails_ends_the_attempt(expression: str, detail: str) -> None:

@@ -184,6 +184,14 @@ def test_a_selector_of_a_device_is_fatal_only_where_it_is_reached() -> None:
     }
 
 
+def test_a_selector_that_decides_whether_a_slice_counts_is_fatal_and_names_its_device() -> None:
+    published = a_slice([a_device("d", node_selector=BROKEN)], name="s", per_device=True)
+    assert view(published).fatal == (
+        "resourceslice s, device d: the node selector cannot be read: "
+        "`Near` is not a valid label selector operator"
+    )
+
+
 def test_pools_are_ordered_by_driver_and_name_and_slices_by_name() -> None:
     slices = [
         a_slice([a_device("d4")], driver="b.example.com", pool="a"),

@@ -73,6 +73,21 @@ def test_nodes_that_differ_in_measure_are_groups_of_their_own_largest_first() ->
     assert [group.nodes for group in request.groups] == [("n2", "n3"), ("n1",)]
 
 
+def test_of_nodes_that_differ_the_one_with_most_devices_counts() -> None:
+    line = one_line(
+        conflict(
+            [claim(gpu=2)],
+            node_says("n1", (needs(2, 0, candidates=1), [BUSY])),
+            node_says("n2", (needs(2, 0, candidates=3), [BUSY] * 3)),
+        )
+    )
+
+    assert line == (
+        "claim ml/train, request gpu needs 2 devices of class gpu.example.com, none is eligible: "
+        "4 devices are in use (claim ml/eval)"
+    )
+
+
 def test_the_most_frequent_reason_comes_first() -> None:
     line = one_line(conflict([claim(gpu=3)], *everywhere((needs(3, 0), [BUSY] * 3 + [IS_BIG] * 5))))
 
@@ -181,6 +196,17 @@ class TestCauseKey:
         few = conflict([claim(gpu=3)], *everywhere((needs(3, 1, candidates=2), [BUSY])))
 
         assert cause_key(few) != cause_key(self.busy(6))
+
+    def test_the_key_names_the_requests_the_reasons_and_the_resources(self) -> None:
+        told = conflict(
+            [claim(gpu=3)],
+            *everywhere((needs(3, 1, candidates=3), [BUSY, BUSY])),
+            refused=[refuse("n1", ResourceShort("cpu", 4000, 100))],
+        )
+
+        assert cause_key(told) == (
+            "ml/train-0; nodes; ml/train gpu wants 3 exists True limit False: InUse; short of cpu"
+        )
 
     def test_every_kind_of_failure_has_a_key_of_its_own(self) -> None:
         keys = {case: cause_key(make()) for case, make in CASES.items()}

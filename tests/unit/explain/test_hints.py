@@ -15,6 +15,7 @@ from berth.explain.hints import Hint, LowerCount, MendNode, ReleaseClaim, hint_s
 from berth.explain.line import cause_key, one_line
 from berth.explain.tree import Style, tree_lines
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
+from berth.model.devices import DeviceID
 from berth.model.nodes import NodeTaint
 from berth.model.placement import (
     ClaimElsewhere,
@@ -136,6 +137,26 @@ def test_all_of_a_claim_that_is_allocated_becomes_a_count() -> None:
         "it fits with ExactCount 1 instead of All in claim ml/shared, request every, "
         "which must be deallocated first"
     ]
+
+
+def test_a_claim_that_shares_a_device_with_another_cannot_be_tried_without_it() -> None:
+    """Of shares only the sum is known: what would be free without the claim is not."""
+    shared = a_claim(a_request("every", mode=ALL), name="shared", namespace="ml")
+    results = tuple(DeviceResult("every", DRIVER, "gpu-1", f"gpu-{n}") for n in range(2))
+    cluster = a_cluster(
+        fleet(devices(2), ["gpu-1"]), held={f"gpu-1/gpu-{n}": "ml/shared" for n in range(2)}
+    )
+    both = {DeviceID(DRIVER, "gpu-1", "far"): ("ml/shared", "ml/other")}
+    cluster = replace(cluster, allocated=replace(cluster.allocated, shared=both))
+
+    got = hints(
+        cluster,
+        train(a_request()),
+        states=[a_node_state("gpu-1")],
+        allocated=[replace(shared, allocation=AllocationResult(results))],
+    )
+
+    assert got == []
 
 
 def test_the_pods_own_claim_is_not_to_be_released() -> None:
