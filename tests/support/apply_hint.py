@@ -29,11 +29,11 @@ from berth.model.claims import (
     ClaimKey,
     DeviceClaim,
     DeviceRequest,
-    DeviceToleration,
     ExactRequest,
     RequestRef,
     ResourceClaim,
 )
+from berth.model.tolerations import DeviceToleration
 
 Claims = Sequence[ResourceClaim]
 Body = Callable[[ExactRequest], ExactRequest]

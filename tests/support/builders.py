@@ -16,7 +16,6 @@ from berth.model.claims import (
     DeviceClaim,
     DeviceConstraint,
     DeviceRequest,
-    DeviceToleration,
     ExactRequest,
     ResourceClaim,
 )
@@ -37,6 +36,7 @@ from berth.model.slices import (
     ResourceSlice,
     Selector,
 )
+from berth.model.tolerations import DeviceToleration
 from berth.quantity import Quantity
 
 DRIVER = "gpu.example.com"

@@ -11,7 +11,6 @@ from berth.model.claims import (
     ALL,
     DeviceConstraint,
     DeviceRequest,
-    DeviceToleration,
     ExactRequest,
     ResourceClaim,
 )
@@ -24,6 +23,7 @@ from berth.model.devices import (
     DeviceID,
 )
 from berth.model.slices import CounterSet, ResourceSlice
+from berth.model.tolerations import DeviceToleration
 from berth.quantity import Quantity
 from tests.support import builders
 from tests.support.oracle import Instance

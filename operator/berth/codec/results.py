@@ -27,9 +27,9 @@ from berth.codec.fields import (
     unique_text,
 )
 from berth.codec.node_selectors import decode_node_selector, encode_node_selector
-from berth.model.claims import DeviceToleration
 from berth.model.results import AllocationResult, ConfigResult, DeviceResult
 from berth.model.slices import OpaqueConfig
+from berth.model.tolerations import DeviceToleration
 
 
 def decode_allocation(obj: Mapping[str, Any]) -> AllocationResult:

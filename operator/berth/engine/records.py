@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from berth.cel import CelDevice
-from berth.model.claims import BLOCKING_EFFECTS
 from berth.model.devices import AttributeValue, Device, DeviceID, DeviceTaint
 from berth.model.slices import DeviceTaintRule, ResourceSlice
+from berth.model.tolerations import BLOCKING_EFFECTS
 
 
 class DeviceRecord:

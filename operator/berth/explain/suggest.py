@@ -41,11 +41,11 @@ from berth.explain.question import (
 )
 from berth.explain.trials import Judge, Trials
 from berth.model.claims import (
-    DeviceToleration,
     ExactRequest,
 )
 from berth.model.devices import DeviceTaint
 from berth.model.placement import ClaimElsewhere, NodeReason, ResourceShort
+from berth.model.tolerations import DeviceToleration
 
 MAX_HINTS = 4
 """So many hints are shown."""

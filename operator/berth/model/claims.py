@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ResourceClaims and ResourceClaimTemplates: what a workload asks for, and what it has got.
 
-Decides nothing beyond toleration matching, which the API defines.
+Decides nothing.
 
 Source: ``resource.k8s.io/v1`` ResourceClaim, ResourceClaimTemplate; KEP-4381, KEP-4816
 (firstAvailable), KEP-5018 (adminAccess), KEP-5055 (tolerations), KEP-5075 (capacity).
@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from berth.model.devices import DeviceTaint, TaintEffect
+from berth.model.results import AllocationResult
 from berth.model.slices import OpaqueConfig, Selector
+from berth.model.tolerations import DeviceToleration
 
 if TYPE_CHECKING:
-    from berth.model.results import AllocationResult
     from berth.quantity import Quantity
 
 DELETE_PROTECTION_FINALIZER = "resource.kubernetes.io/delete-protection"
@@ -41,33 +41,6 @@ class ClaimKey(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceToleration:
-    """A toleration of device taints; ``effect`` empty means all effects.
-
-    ``operator`` keeps the API's text, so that an unknown one can be copied and matches nothing.
-    """
-
-    key: str = ""
-    operator: str = "Equal"
-    value: str = ""
-    effect: str = ""
-    toleration_seconds: int | None = None
-
-    def tolerates(self, taint: DeviceTaint) -> bool:
-        """Tell whether this toleration covers ``taint`` (KEP-5055); seconds play no role."""
-        if self.effect and self.effect != taint.effect.value:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        if self.operator == "Exists":
-            return True
-        return self.operator in {"Equal", ""} and self.value == taint.value
-
-
-BLOCKING_EFFECTS = frozenset({TaintEffect.NO_SCHEDULE, TaintEffect.NO_EXECUTE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from berth.model.claims import DeviceToleration
 from berth.model.devices import DeviceID
 from berth.model.nodes import NodeSelector
 from berth.model.slices import OpaqueConfig
+from berth.model.tolerations import DeviceToleration
 from berth.quantity import Quantity
 
 FROM_CLASS = "FromClass"

@@ -15,7 +15,6 @@ from berth.model.claims import (
     DeviceClaim,
     DeviceConstraint,
     DeviceRequest,
-    DeviceToleration,
     ExactRequest,
     OwnerReference,
     ResourceClaim,
@@ -47,6 +46,7 @@ from berth.model.slices import (
     ResourceSlice,
     Selector,
 )
+from berth.model.tolerations import DeviceToleration
 from berth.quantity import Quantity
 
 

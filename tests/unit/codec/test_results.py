@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth.codec.results import decode_allocation, encode_allocation
-from berth.model.claims import DeviceToleration
 from berth.model.nodes import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from berth.model.results import AllocationResult, ConfigResult, DeviceResult
 from berth.model.slices import OpaqueConfig
+from berth.model.tolerations import DeviceToleration
 from berth.quantity import Quantity, QuantityFormat
 
 FULL = {

@@ -8,10 +8,11 @@ import pytest
 from berth.engine.outcomes import Allocated, Undecided, Unsatisfiable
 from berth.engine.rejections import PoolInvalid
 from berth.errors import ClaimSelectorError, SelectorRuntimeError
-from berth.model.claims import ALL, DeviceToleration, ResourceClaim
+from berth.model.claims import ALL, ResourceClaim
 from berth.model.devices import PoolID, TaintEffect
 from berth.model.features import Features
 from berth.model.slices import DeviceTaintRule
+from berth.model.tolerations import DeviceToleration
 from tests.support.allocations import a_snapshot, attempt, given
 from tests.support.builders import (
     DRIVER,

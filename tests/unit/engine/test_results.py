@@ -9,10 +9,11 @@ import pytest
 
 from berth.engine.outcomes import Allocated
 from berth.errors import InvalidClaimError
-from berth.model.claims import ClaimConfig, DeviceToleration, ResourceClaim
+from berth.model.claims import ClaimConfig, ResourceClaim
 from berth.model.nodes import NodeSelector, NodeSelectorRequirement, NodeSelectorTerm
 from berth.model.results import AllocationResult, ConfigResult, DeviceResult
 from berth.model.slices import DeviceClass, ResourceSlice
+from berth.model.tolerations import DeviceToleration
 from tests.support.allocations import a_snapshot, attempt
 from tests.support.builders import (
     DRIVER,
