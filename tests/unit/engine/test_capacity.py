@@ -10,6 +10,7 @@ import pytest
 
 from berth.engine.allocated import AllocatedState
 from berth.engine.allocator import explain_node
+from berth.engine.inventory import Inventory
 from berth.engine.outcomes import Allocated, Outcome, Unsatisfiable
 from berth.engine.rejections import (
     CapacityMissing,
@@ -259,3 +260,21 @@ def test_without_the_feature_devices_are_given_away_whole() -> None:
     assert consumed(outcome) == [None]
     assert isinstance(attempt(snapshot, a_claim(name="a"), a_claim(name="b")), Unsatisfiable)
     assert reasons(with_shares(snapshot, mem="1"), a_claim()) == [InUse(("ml/eval",))]
+
+
+@pytest.mark.parametrize(
+    ("device", "want"),
+    [
+        (a_device(capacity={"mem": "10"}), False),
+        (a_device(capacity={"mem": "0"}), False),
+        (a_device(capacity={"mem": "-1n"}), True),
+        (a_device(capacity={"mem": DeviceCapacity(q("10"), values("2"))}), True),
+        (a_device(allow_multiple_allocations=True), True),
+    ],
+    ids=["plain", "none", "negative", "with a policy", "shared"],
+)
+def test_capacity_matters_to_requests_that_ask_for_none_where_it_has_rules(
+    device: Device, *, want: bool
+) -> None:
+    (record,) = Inventory.build([a_slice([device])]).devices
+    assert record.has_capacity_rules is want

@@ -38,6 +38,9 @@ def test_names_are_listed(names: tuple[str, ...], want: str) -> None:
         ("cpu", 4000, "4"),
         ("cpu", 1500, "1500m"),
         ("cpu", 0, "0"),
+        ("cpu", 999, "999m"),
+        ("cpu", 1001, "1001m"),
+        ("cpu", 2_000_000, "2000"),
         ("memory", 16 << 30, "16Gi"),
         ("memory", 1536 << 20, "1536Mi"),
         ("memory", 1000, "1000"),
@@ -51,4 +54,6 @@ def test_an_amount_has_its_unit(resource: str, units: int, want: str) -> None:
 
 def test_a_long_expression_is_cut_on_one_line() -> None:
     assert expression_text("a &&\n  b") == "a && b"
+    assert expression_text("x" * 160) == "x" * 160
+    assert expression_text("x" * 161) == "x" * 159 + "…"
     assert expression_text("x" * 200) == "x" * 159 + "…"
