@@ -168,9 +168,7 @@ def _one(
     cost = compiled.max_cost
     findings: list[Finding] = []
     if cost > LIMIT:
-        findings.append(
-            Finding(Level.ERROR, "TooCostly", f"may cost {cost}, the limit is {LIMIT}")
-        )
+        findings.append(Finding(Level.ERROR, "TooCostly", f"may cost {cost}, the limit is {LIMIT}"))
     if failures:
         record, failure = failures[0]
         others = f" and {len(failures) - 1} others" if len(failures) > 1 else ""
