@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 from berth.engine.allocated import AllocatedState
+from berth.engine.candidates import Candidates
 from berth.engine.capacity import CapacityRules, Shares
+from berth.engine.charges import ChargeBaseline
 from berth.engine.counters import CounterBudget, Counters
+from berth.engine.eligibility import Eligibility
 from berth.engine.inventory import Inventory
+from berth.engine.plan import plan_claims
+from berth.engine.rejections import CounterShort
 from berth.model.features import Features
-from tests.support.builders import a_body, a_device, a_node, a_slice
+from berth.quantity import Quantity
+from tests.support.allocations import a_snapshot
+from tests.support.builders import a_body, a_claim, a_device, a_node, a_slice, devices
 
 NOTHING = AllocatedState()
 
@@ -94,3 +101,35 @@ def test_each_share_shows_and_goes() -> None:
     assert shares.state() == states[1]
     shares.undo_share(record)
     assert shares.state() == states[0]
+
+
+def test_what_a_pool_has_not_left_is_refused_before_anything_is_taken() -> None:
+    inventory, _ = three_partitions()
+    p0, p1, p2 = inventory.devices
+    held = AllocatedState(holders={p0.id: ("ml/eval",)})
+    baseline = ChargeBaseline(inventory.view(a_node()), held, whole_pool=False)
+
+    assert baseline.refusal(p1) == CounterShort(
+        "gpu", "memory", Quantity.parse("20Gi"), Quantity.parse("10Gi")
+    )
+    assert baseline.refusal(p2) is None
+
+
+def test_a_node_is_looked_at_once() -> None:
+    inventory, _ = three_partitions()
+
+    assert inventory.view(a_node()) is inventory.view(a_node())
+
+
+def test_candidates_without_errors_can_be_counted() -> None:
+    snapshot = a_snapshot(a_slice(devices(2)))
+    view = snapshot.inventory.view(a_node())
+    eligibility = Eligibility(snapshot, view, "claim")
+    ((request,),) = [
+        claim.requests for claim in plan_claims(snapshot, view, [a_claim()], eligibility)
+    ]
+    candidates = Candidates(request.bodies[0], view.devices, eligibility)
+
+    assert candidates.has_fewer(0, 3)
+    assert candidates.has_fewer(1, 2)
+    assert not candidates.has_fewer(0, 2)
