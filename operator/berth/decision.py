@@ -8,7 +8,7 @@ Writes nothing, waits for nothing, reads no clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
 from berth.explain import messages
@@ -16,6 +16,13 @@ from berth.explain.conflict import Conflict
 from berth.explain.full import explain_fully
 from berth.explain.report import explain_unplaceable
 from berth.model.claims import MAX_CONSUMERS, ResourceClaim
+from berth.model.extended_resources import (
+    backed_requests,
+    is_extended_resource_claim,
+    served_by_plugin,
+    synthetic_claim,
+    without_resources,
+)
 from berth.model.placement import Placed, Unplaceable
 from berth.model.pods import Pod
 from berth.model.usage import NodeState
@@ -39,21 +46,32 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class NoFit:
-    """No node takes the pod with its claims; the pod waits for what could change that."""
+    """No node takes the pod with its claims; the pod waits for what could change that.
+
+    ``claims`` ends with the one that kube-scheduler would make for extended resources, if any.
+    ``elsewhere`` are the nodes that lack devices for other claims than ``claims``, because they
+    advertise such a resource themselves.
+    """
 
     claims: tuple[ResourceClaim, ...]
     allocated: tuple[ResourceClaim, ...]
     nodes: tuple[NodeState, ...]
     outcome: Unplaceable
+    elsewhere: Unplaceable = field(default_factory=Unplaceable)
 
 
 @dataclass(frozen=True, slots=True)
 class Allocate:
-    """Write these results for ``claims``, reserve ``allocated``, then let the pod go."""
+    """Write these results for ``claims``, reserve ``allocated``, then let the pod go.
+
+    ``extended`` is what kube-scheduler can allocate on the node for the pod's extended resources,
+    or has allocated; it is not for Berth to write.
+    """
 
     claims: tuple[ResourceClaim, ...]
     allocated: tuple[ResourceClaim, ...]
     placed: Placed
+    extended: ResourceClaim | None = None
 
 
 ClaimsVerdict = Leave | Blocked | NoFit | Allocate
@@ -93,26 +111,139 @@ def decide_claims(
     if nodes is None:
         # An attempt that failed may have left the pod itself assumed on a node.
         nodes = cluster.node_states(pod.key)
+    attempts = _attempts(cluster, pod, open_claims, allocated, nodes)
     try:
-        outcome = place(
-            cluster.snapshot(),
-            pod,
-            open_claims,
-            nodes,
-            allocated=allocated,
-            policy=cluster.placement_policy(claims),
-            budget=budget,
-        )
+        outcomes = [
+            place(
+                cluster.snapshot(),
+                attempt.pod,
+                attempt.claims,
+                attempt.nodes,
+                allocated=attempt.allocated,
+                policy=cluster.placement_policy(claims),
+                budget=budget,
+            )
+            for attempt in attempts
+        ]
     except (InvalidClaimError, InvalidSelectorError, SelectorRuntimeError) as error:
         return Blocked(messages.bad_input(error))
-    if isinstance(outcome, Placed):
-        return Allocate(open_claims, allocated, outcome)
-    return NoFit(open_claims, allocated, nodes, outcome)
+    found = [
+        (outcome, attempt)
+        for outcome, attempt in zip(outcomes, attempts, strict=True)
+        if isinstance(outcome, Placed)
+    ]
+    if found:
+        return _allocate(open_claims, allocated, *min(found, key=lambda each: each[0].node))
+    refused = [each for each in outcomes if isinstance(each, Unplaceable)]
+    return _no_fit(refused, attempts, nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Nodes on which a pod needs the same claims, and what it asks of them beside those."""
+
+    pod: Pod
+    claims: tuple[ResourceClaim, ...]
+    allocated: tuple[ResourceClaim, ...]
+    nodes: tuple[NodeState, ...]
+
+
+def _attempts(
+    cluster: Cluster,
+    pod: Pod,
+    claims: tuple[ResourceClaim, ...],
+    allocated: tuple[ResourceClaim, ...],
+    nodes: tuple[NodeState, ...],
+) -> tuple[_Attempt, ...]:
+    """Return the nodes by what kube-scheduler would ask for there; nearly always they are one."""
+    backed = backed_requests(pod, cluster.classes) if pod.extended_requests else ()
+    if not backed:
+        return (_Attempt(pod, claims, allocated, nodes),)
+    names = frozenset(request.resource for request, _ in backed)
+    made = extended_claim_of(cluster, pod)
+    if made is not None:
+        freed = without_resources(pod, names)
+        return (_Attempt(freed, claims, (*allocated, made), nodes),)
+    by_plugin: dict[frozenset[str], list[NodeState]] = {}
+    for state in nodes:
+        by_plugin.setdefault(served_by_plugin(names, state.node), []).append(state)
+    attempts = []
+    for served, states in by_plugin.items() or [(frozenset[str](), [])]:
+        extra = synthetic_claim(pod, (each for each in backed if each[0].resource not in served))
+        attempts.append(
+            _Attempt(
+                without_resources(pod, names - served),
+                claims if extra is None else (*claims, extra),
+                allocated,
+                tuple(states),
+            )
+        )
+    return tuple(attempts)
+
+
+def extended_claim_of(cluster: Cluster, pod: Pod) -> ResourceClaim | None:
+    """Return the allocated claim that kube-scheduler has made for ``pod``, if it has."""
+    if not pod.uid:
+        return None
+    return next(
+        (
+            claim
+            for claim in cluster.claims_reserved_or_owned(pod.key, pod.uid)
+            if claim.controller_uid == pod.uid
+            and claim.allocation is not None
+            and is_extended_resource_claim(claim)
+        ),
+        None,
+    )
+
+
+def _allocate(
+    claims: tuple[ResourceClaim, ...],
+    allocated: tuple[ResourceClaim, ...],
+    placed: Placed,
+    attempt: _Attempt,
+) -> Allocate:
+    if len(attempt.claims) == len(claims):
+        made = next(iter(attempt.allocated[len(allocated) :]), None)
+        return Allocate(claims, allocated, placed, made)
+    extended = replace(attempt.claims[-1], allocation=placed.results[-1])
+    return Allocate(claims, allocated, replace(placed, results=placed.results[:-1]), extended)
+
+
+def _no_fit(
+    outcomes: list[Unplaceable], attempts: tuple[_Attempt, ...], nodes: tuple[NodeState, ...]
+) -> NoFit:
+    """Return the "no" of all attempts; the one with most nodes that lack devices is told."""
+    main = max(range(len(outcomes)), key=lambda n: len(outcomes[n].no_fit + outcomes[n].undecided))
+    others = [outcome for number, outcome in enumerate(outcomes) if number != main]
+    refused = sorted((each for o in outcomes for each in o.refused), key=lambda each: each.node)
+    return NoFit(
+        attempts[main].claims,
+        attempts[main].allocated,
+        nodes,
+        replace(outcomes[main], refused=tuple(refused)),
+        Unplaceable(
+            no_fit=tuple(sorted(name for each in others for name in each.no_fit)),
+            undecided=tuple(sorted(name for each in others for name in each.undecided)),
+            problems=tuple(sorted(name for each in others for name in each.problems)),
+        ),
+    )
+
+
+def _with_elsewhere(conflict: Conflict, elsewhere: Unplaceable) -> Conflict:
+    if not elsewhere.no_fit and not elsewhere.undecided:
+        return conflict
+    return replace(
+        conflict,
+        nodes=conflict.nodes + len(elsewhere.no_fit) + len(elsewhere.undecided),
+        unexamined=conflict.unexamined + len(elsewhere.no_fit),
+        undecided=tuple(sorted((*conflict.undecided, *elsewhere.undecided))),
+    )
 
 
 def why_not(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Conflict:
     """Return the reasons of a "no"; ``cluster`` is as it was when ``verdict`` was found."""
-    return explain_unplaceable(
+    conflict = explain_unplaceable(
         cluster.snapshot(),
         pod,
         verdict.claims,
@@ -121,6 +252,7 @@ def why_not(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Confl
         allocated=verdict.allocated,
         budget=budget,
     )
+    return _with_elsewhere(conflict, verdict.elsewhere)
 
 
 def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Conflict:
@@ -128,7 +260,7 @@ def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) ->
 
     For who asks about one pod: it costs many times what ``why_not`` does.
     """
-    return explain_fully(
+    conflict = explain_fully(
         cluster.snapshot(),
         pod,
         verdict.claims,
@@ -142,3 +274,4 @@ def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) ->
             if claim.allocation is not None and claim.reserved_for
         },
     )
+    return _with_elsewhere(conflict, verdict.elsewhere)

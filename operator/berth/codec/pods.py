@@ -28,7 +28,7 @@ from berth.codec.fields import (
 )
 from berth.codec.metadata import decode_owner
 from berth.codec.node_selectors import decode_node_selector
-from berth.codec.resources import decode_host_ports, decode_requests
+from berth.codec.resources import decode_extended_requests, decode_host_ports, decode_requests
 from berth.model.nodes import NodeSelector
 from berth.model.pods import Pod, PodClaimReference, PodToleration
 
@@ -89,6 +89,7 @@ def _spec(obj: Json) -> dict[str, Any]:
         "required_affinity": affinity,
         "tolerations": parts(obj, "tolerations", _toleration),
         "requests": decode_requests(obj),
+        "extended_requests": decode_extended_requests(obj),
         "host_ports": decode_host_ports(obj),
         "unmodelled": unmodelled,
         "pod_group": part(obj, "schedulingGroup", lambda group: text(group, "podGroupName")),

@@ -5,7 +5,7 @@ Sums as kube-scheduler does: init containers run one after the other, sidecars b
 follow them, overhead comes on top. Not counted: what a running pod was resized to in its status.
 
 Source: ``k8s.io/component-helpers`` resource.PodRequests; KEP-753 (sidecars), KEP-2837 (pod-level
-resources), kube-scheduler's NodePorts.
+resources), KEP-5004 (extended resources), kube-scheduler's NodePorts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from berth.codec.fields import Json, child, integer, optional_part, part, parts, quantities, text
 from berth.codec.nodes import whole_amount
-from berth.model.pods import HostPort
+from berth.model.pods import DEVICE_CLASS_PREFIX, ExtendedRequest, HostPort
 from berth.quantity import Quantity
 
 _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - the API's wildcard, not an address to listen on
@@ -33,6 +33,17 @@ def decode_requests(spec: Json) -> Mapping[str, int]:
     if spec.get("overhead"):
         _add(total, quantities(spec, "overhead"))
     return MappingProxyType({r: whole_amount(r, amount) for r, amount in total.items()})
+
+
+def decode_extended_requests(spec: Json) -> tuple[ExtendedRequest, ...]:
+    """Return the extended resource requests of a pod with ``spec``, in order of its containers."""
+    containers = parts(spec, "initContainers", _container) + parts(spec, "containers", _container)
+    return tuple(
+        ExtendedRequest(index, position, resource, count)
+        for index, requests in enumerate(containers)
+        for position, resource in enumerate(sorted(requests))
+        if _is_extended(resource) and (count := whole_amount(resource, requests[resource])) > 0
+    )
 
 
 def decode_host_ports(spec: Json) -> tuple[HostPort, ...]:
@@ -91,6 +102,15 @@ def _with_init_containers(spec: Json, containers: _Amounts) -> _Amounts:
 
 def _is_sidecar(container: Json) -> bool:
     return text(container, "restartPolicy") == "Always"
+
+
+def _is_extended(resource: str) -> bool:
+    # `requests.` begins the names of quotas, which no container can ask for.
+    return resource.startswith(DEVICE_CLASS_PREFIX) or (
+        "/" in resource
+        and "kubernetes.io/" not in resource
+        and not resource.startswith("requests.")
+    )
 
 
 def _is_pod_level(resource: str) -> bool:

@@ -213,7 +213,7 @@ def _consumption(obj: Json) -> CounterConsumption:
 
 
 def _class(obj: Json) -> DeviceClass:
-    name = part(obj, "metadata", _name)
+    name, created = part(obj, "metadata", lambda m: (_name(m), unique_text(m, "creationTimestamp")))
     return part(
         obj,
         "spec",
@@ -222,6 +222,7 @@ def _class(obj: Json) -> DeviceClass:
             selectors=parts(spec, "selectors", decode_selector),
             config=parts(spec, "config", _class_config),
             extended_resource_name=optional_text(spec, "extendedResourceName"),
+            created=created,
         ),
     )
 

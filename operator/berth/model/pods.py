@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from berth.model.nodes import NodeSelector
 
+DEVICE_CLASS_PREFIX = "deviceclass.resource.kubernetes.io/"
+"""What an extended resource name that means a DeviceClass by its name begins with (KEP-5004)."""
 SCHEDULING_GATE = "berth.dev/dra"
 """The scheduling gate that holds a pod until Berth has allocated its claims."""
 
@@ -58,6 +60,25 @@ class HostPort:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtendedRequest:
+    """What one container asks for of one extended resource (KEP-5004).
+
+    ``container`` counts init containers first, then containers; ``position`` counts all resources
+    that the container requests, ``cpu`` and ``memory`` too, in order of name.
+    """
+
+    container: int
+    position: int
+    resource: str
+    count: int
+
+    @property
+    def request_name(self) -> str:
+        """The name of the request that kube-scheduler makes of it."""
+        return f"container-{self.container}-request-{self.position}"
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """A pod.
 
@@ -65,6 +86,7 @@ class Pod:
     init containers and sidecars, overhead, pod-level resources): ``cpu`` in milli-units, every
     other resource in whole units. ``claim_names`` maps the entries of
     ``status.resourceClaimStatuses``; a value of ``None`` says that no claim is needed.
+    ``extended_requests`` is the part of that which DeviceClasses may stand for, by container.
     ``unmodelled`` names scheduling features that Berth does not weigh (pod affinity, topology
     spread, volumes), in a fixed order.
     """
@@ -86,6 +108,7 @@ class Pod:
     required_affinity: NodeSelector | None = None
     tolerations: tuple[PodToleration, ...] = ()
     requests: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    extended_requests: tuple[ExtendedRequest, ...] = ()
     host_ports: tuple[HostPort, ...] = ()
     unmodelled: tuple[str, ...] = ()
     unschedulable_message: str = ""

@@ -75,6 +75,7 @@ class DeviceClass:
     selectors: tuple[Selector, ...] = ()
     config: tuple[OpaqueConfig | None, ...] = ()
     extended_resource_name: str | None = None
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)

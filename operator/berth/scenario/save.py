@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from berth.model.claims import POD_CLAIM_NAME_ANNOTATION
+from berth.model.extended_resources import EXTENDED_RESOURCE_CLAIM_ANNOTATION
+from berth.model.pods import DEVICE_CLASS_PREFIX
 from berth.scenario.documents import ApiObject, Json
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -70,6 +72,15 @@ def reduced(
         _with(obj, _named(obj))
         for obj in latest.values()
         if obj["kind"] == "DeviceClass" and _metadata(obj).get("name") in classes
+    ]
+    resources = {name for obj in wanted for name in _resource_names(obj)}
+    chosen += [
+        # Of classes for the same resource, the age decides.
+        _with(obj, _named(obj, "creationTimestamp"))
+        for obj in latest.values()
+        if obj["kind"] == "DeviceClass"
+        and _metadata(obj).get("name") not in classes
+        and not resources.isdisjoint(_resources_of_class(obj))
     ]
     order = ("ResourceClaimTemplate", "ResourceClaim", "Pod")
     return (*chosen, *cluster), tuple(sorted(wanted, key=lambda obj: order.index(obj["kind"])))
@@ -138,6 +149,23 @@ def _class_names(obj: Json) -> set[str]:
     return {body["deviceClassName"] for body in bodies if body.get("deviceClassName")}
 
 
+def _resource_names(obj: Json) -> set[str]:
+    spec = obj.get("spec") or {}
+    return {
+        name
+        for key in ("initContainers", "containers")
+        for container in spec.get(key) or ()
+        for kind in ("requests", "limits")
+        for name in (container.get("resources") or {}).get(kind) or ()
+    }
+
+
+def _resources_of_class(obj: Json) -> set[str]:
+    explicit = (obj.get("spec") or {}).get("extendedResourceName")
+    implicit = f"{DEVICE_CLASS_PREFIX}{_metadata(obj).get('name')}"
+    return {implicit, explicit} if explicit else {implicit}
+
+
 def _counts(pod: Json) -> bool:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     return bool(spec.get("nodeName")) and status.get("phase") not in _TERMINAL
@@ -187,9 +215,11 @@ def _container(obj: Json, index: int) -> Json:
 
 def _claim(obj: Json) -> Json:
     metadata = _named(obj, "uid", "ownerReferences")
-    reference = (_metadata(obj).get("annotations") or {}).get(POD_CLAIM_NAME_ANNOTATION)
-    if reference:
-        metadata["annotations"] = {POD_CLAIM_NAME_ANNOTATION: reference}
+    given = _metadata(obj).get("annotations") or {}
+    kept_keys = (POD_CLAIM_NAME_ANNOTATION, EXTENDED_RESOURCE_CLAIM_ANNOTATION)
+    annotations = {key: given[key] for key in kept_keys if given.get(key)}
+    if annotations:
+        metadata["annotations"] = annotations
     made = _with(obj, metadata)
     status = obj.get("status") or {}
     kept = {key: status[key] for key in ("allocation", "reservedFor") if status.get(key)}

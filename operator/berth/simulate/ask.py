@@ -22,6 +22,7 @@ from berth.decision import (
     Leave,
     NoFit,
     decide_claims,
+    extended_claim_of,
     why_not,
     why_not_fully,
 )
@@ -32,8 +33,9 @@ from berth.model.claims import (
     OwnerReference,
     ResourceClaim,
 )
+from berth.model.extended_resources import backed_requests
 from berth.model.placement import NodeRefusal, Unplaceable
-from berth.model.pods import SCHEDULING_GATE, Pod
+from berth.model.pods import SCHEDULING_GATE, ExtendedRequest, Pod
 from berth.model.policy import Placement
 from berth.model.usage import NodeState
 from berth.placement.nodes import refusals
@@ -117,11 +119,13 @@ def ask_pod(
     """
     name = str(pod.key)
     resolved = claims_of(cluster, pod)
-    notes = _notes(pod, resolved)
+    backed = backed_requests(pod, cluster.classes) if pod.extended_requests else ()
+    notes = (*_notes(pod, resolved), *_extended_notes(backed))
     if pod.node_name or pod.is_terminal:
+        made = extended_claim_of(cluster, pod) if backed else None
         held = tuple(
             Held(claim.key, claim.allocation, is_now=True)
-            for claim in resolved.claims
+            for claim in (*resolved.claims, *(() if made is None else (made,)))
             if claim.allocation is not None
         )
         return Answer(
@@ -129,8 +133,11 @@ def ask_pod(
         )
     if resolved.missing:
         return Answer("pod", name, fits=False, message=resolved.missing, notes=notes)
+    # What a node must have for extended resources is not the same for all nodes.
     memory = (
-        None if memories is None else memories.setdefault(_shape(pod, resolved.claims), Memory())
+        None
+        if memories is None or backed
+        else memories.setdefault(_shape(pod, resolved.claims), Memory())
     )
     return answer(
         cluster,
@@ -196,7 +203,7 @@ def answer(  # noqa: PLR0913 - the question, and what is known about it
     name = str(pod.key if kind == "pod" else claims[0].key)
     verdict = _decide(cluster, pod, claims, budget, memory or Memory())
     match verdict:
-        case Allocate(open_claims, allocated, placed):
+        case Allocate(open_claims, allocated, placed, extended):
             results = zip(open_claims, placed.results, strict=True)
             by_key = {claim.key: Held(claim.key, result, is_now=False) for claim, result in results}
             by_key |= {
@@ -205,6 +212,11 @@ def answer(  # noqa: PLR0913 - the question, and what is known about it
                 if claim.allocation is not None
             }
             held = tuple(by_key[claim.key] for claim in claims)
+            if extended is not None and extended.allocation is not None:
+                held = (
+                    *held,
+                    Held(extended.key, extended.allocation, is_now=extended.key in cluster.claims),
+                )
             return Answer(kind, name, fits=True, node=placed.node, held=held, notes=tuple(notes))
         case NoFit():
             explain = why_not_fully if fully else why_not
@@ -298,3 +310,12 @@ def _notes(pod: Pod, resolved: Resolved) -> tuple[str, ...]:
     if pod.unmodelled:
         notes.append(f"not weighed here, but by kube-scheduler: {', '.join(pod.unmodelled)}")
     return tuple(notes)
+
+
+def _extended_notes(backed: Sequence[tuple[ExtendedRequest, str]]) -> tuple[str, ...]:
+    by_resource = {request.resource: name for request, name in backed}
+    return tuple(
+        f"{resource} stands for devices of class {name}: kube-scheduler makes a claim for them "
+        "and allocates it, Berth does not"
+        for resource, name in sorted(by_resource.items())
+    )

@@ -9,12 +9,14 @@ and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.explain.report import tree
 from berth.model.claims import ClaimKey, ConsumerReference, ResourceClaim
+from berth.model.extended_resources import backed_requests, served_by_plugin, synthetic_claim
 from berth.model.pods import Pod, PodKey
 from berth.scenario.documents import ApiObject
 from berth.scenario.load import DEFAULT_NAMESPACE, Loaded, enter, expanded, load
@@ -171,7 +173,22 @@ def _settle_pod(cluster: Cluster, pod: Pod, found: Answer) -> None:
     for (reference, _), claim in zip(pod.resolved_claims(), claims, strict=True):
         if reference.template_name is not None:
             names[reference.name] = claim.name
+    _settle_extended(cluster, pod, found, {claim.key for claim in claims})
     cluster.apply_pod(replace(pod, node_name=found.node, claim_names=MappingProxyType(names)))
+
+
+def _settle_extended(
+    cluster: Cluster, pod: Pod, found: Answer, others: AbstractSet[ClaimKey]
+) -> None:
+    """Enter the claim that kube-scheduler would make: its devices are in use from now on."""
+    if all(held.is_now or held.claim in others for held in found.held):
+        return
+    backed = backed_requests(pod, cluster.classes)
+    names = {request.resource for request, _ in backed}
+    served = served_by_plugin(names, cluster.nodes[found.node])
+    claim = synthetic_claim(pod, (each for each in backed if each[0].resource not in served))
+    if claim is not None:
+        _settle_claims(cluster, (claim,), found, pod)
 
 
 def _settle_claims(
