@@ -68,7 +68,7 @@ class InvalidClaimError(BerthError):
     stable PascalCase word for machines, one of ``MissingDeviceClass``, ``UnsupportedMode``,
     ``UnsupportedSelector``, ``UnsupportedConstraint``, ``FeatureDisabled``, ``TooManyDevices``,
     ``AllConstraintConflict``, ``InvalidNodeSelector``, ``CapacityOutOfRange``, ``BadPool``,
-    ``DerivedAttributeFailed``.
+    ``DerivedAttributeFailed``, ``InvalidMapping``, ``SharedMapping``.
     """
 
     def __init__(self, claim: str, request: str, detail: str, *, reason: str) -> None:

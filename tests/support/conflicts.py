@@ -43,6 +43,7 @@ from berth.model.devices import DeviceID, DeviceTaint, PoolID, TaintEffect
 from berth.model.nodes import NodeTaint
 from berth.model.placement import (
     ClaimElsewhere,
+    DeviceResourceShort,
     HostPortTaken,
     NodeAffinityMismatch,
     NodeNotReady,
@@ -51,6 +52,7 @@ from berth.model.placement import (
     NodeSelectorMismatch,
     NodeTaintNotTolerated,
     NodeUnschedulable,
+    PodLevelShort,
     ResourceShort,
     Unplaceable,
 )
@@ -208,6 +210,9 @@ def _every_node_reason() -> Conflict:
             refuse("n6", HostPortTaken(HostPort("UDP", 53, "10.0.0.1"))),
             refuse("n7", ClaimElsewhere(ClaimKey("ml", "shared"))),
             refuse("n8", ClaimElsewhere(ClaimKey("ml", "shared")), NodeNotReady()),
+            refuse("n9a", DeviceResourceShort("cpu", 6000, 1000, 4000)),
+            refuse("n9b", DeviceResourceShort("cpu", 3000, 2500, 1000)),
+            refuse("n9c", PodLevelShort("memory", 2 << 30, 1 << 30)),
         ],
     )
 

@@ -27,6 +27,7 @@ from berth.codec.fields import (
     unique_text,
 )
 from berth.codec.metadata import decode_owner
+from berth.codec.node_allocatable import containers_by_reference, decode_pod_level_room
 from berth.codec.node_selectors import decode_node_selector
 from berth.codec.resources import decode_extended_requests, decode_host_ports, decode_requests
 from berth.model.nodes import NodeSelector
@@ -79,16 +80,18 @@ def _spec(obj: Json) -> dict[str, Any]:
         unmodelled = (*unmodelled, TOPOLOGY_SPREAD)
     if any(parts(obj, "volumes", _needs_scheduling)):
         unmodelled = (*unmodelled, VOLUMES)
+    containers = containers_by_reference(obj)
     return {
         "priority": integer(obj, "priority"),
         "node_name": text(obj, "nodeName"),
         "scheduler_name": text(obj, "schedulerName") or "default-scheduler",
         "gates": parts(obj, "schedulingGates", lambda gate: text(gate, "name")),
-        "claims": parts(obj, "resourceClaims", _claim_reference),
+        "claims": parts(obj, "resourceClaims", lambda each: _claim_reference(each, containers)),
         "node_selector": text_map(obj, "nodeSelector"),
         "required_affinity": affinity,
         "tolerations": parts(obj, "tolerations", _toleration),
         "requests": decode_requests(obj),
+        "pod_level_room": decode_pod_level_room(obj),
         "extended_requests": decode_extended_requests(obj),
         "host_ports": decode_host_ports(obj),
         "unmodelled": unmodelled,
@@ -118,11 +121,13 @@ def _needs_scheduling(volume: Json) -> bool:
     return volume.get("persistentVolumeClaim") is not None or volume.get("ephemeral") is not None
 
 
-def _claim_reference(obj: Json) -> PodClaimReference:
+def _claim_reference(obj: Json, containers: Mapping[str, int]) -> PodClaimReference:
+    name = text(obj, "name")
     return PodClaimReference(
-        text(obj, "name"),
+        name,
         optional_text(obj, "resourceClaimName"),
         optional_text(obj, "resourceClaimTemplateName"),
+        containers.get(name, 0),
     )
 
 

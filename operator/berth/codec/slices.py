@@ -16,7 +16,6 @@ from berth.codec.claims import decode_selector
 from berth.codec.fields import (
     Json,
     boolean,
-    child,
     decode_object,
     entries,
     integer,
@@ -34,6 +33,7 @@ from berth.codec.fields import (
     unique_text,
     wrong_type,
 )
+from berth.codec.node_allocatable import decode_node_allocatable
 from berth.codec.node_selectors import decode_node_selector
 from berth.codec.results import decode_opaque
 from berth.model.devices import (
@@ -125,7 +125,7 @@ def _device(obj: Json) -> Device:
         binding_conditions=texts(obj, "bindingConditions"),
         binding_failure_conditions=texts(obj, "bindingFailureConditions"),
         allow_multiple_allocations=boolean(obj, "allowMultipleAllocations"),
-        node_allocatable=child(obj, "nodeAllocatableResources"),
+        node_allocatable=entries(obj, "nodeAllocatableResources", decode_node_allocatable),
     )
 
 

@@ -149,7 +149,7 @@ class ProblemGroup:
 
 @dataclass(frozen=True, slots=True)
 class NodeReasonGroup:
-    """Nodes that are not for the pod for one reason; of ``ResourceShort`` the nearest miss."""
+    """Nodes that are not for the pod for one reason; of a shortage the nearest miss."""
 
     reason: NodeReason
     nodes: tuple[str, ...]

@@ -16,6 +16,7 @@ from berth.model.claims import ClaimKey, RequestRef
 from berth.model.devices import DeviceTaint, PoolID
 from berth.model.placement import (
     ClaimElsewhere,
+    DeviceResourceShort,
     HostPortTaken,
     NodeAffinityMismatch,
     NodeNotReady,
@@ -23,6 +24,7 @@ from berth.model.placement import (
     NodeSelectorMismatch,
     NodeTaintNotTolerated,
     NodeUnschedulable,
+    PodLevelShort,
     ResourceShort,
 )
 from berth.quantity import Quantity
@@ -242,6 +244,12 @@ def _mended(reason: NodeReason) -> str:
             if resource == "pods":
                 return "if one pod less were on it"
             return f"if {amount(resource, want - free)} more {resource} were free"
+        case DeviceResourceShort(resource, want, free):
+            return f"if {amount(resource, want - free)} more {resource} were free for devices"
+        case PodLevelShort(resource, devices, left):
+            return (
+                f"if the pod-level request had {amount(resource, devices - left)} more {resource}"
+            )
         case HostPortTaken(port):
             return f"once host port {port.protocol} {port.port} is free"
         case ClaimElsewhere(claim):

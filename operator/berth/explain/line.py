@@ -23,7 +23,7 @@ from berth.explain.sentences import (
     problem_sentence,
 )
 from berth.explain.words import name_list, plural, verb
-from berth.model.placement import ResourceShort
+from berth.model.placement import DeviceResourceShort, ResourceShort
 
 
 def one_line(conflict: Conflict) -> str:
@@ -89,7 +89,7 @@ def cause_key(conflict: Conflict) -> str:
         )
     parts += sorted(
         f"short of {group.reason.resource}"
-        if isinstance(group.reason, ResourceShort)
+        if isinstance(group.reason, ResourceShort | DeviceResourceShort)
         else repr(group.reason)
         for group in conflict.refused
     )

@@ -36,7 +36,7 @@ from berth.explain.conflict import (
 )
 from berth.model.claims import ALL, RequestRef, ResourceClaim
 from berth.model.devices import DeviceID
-from berth.model.placement import NodeReason, NodeRefusal, ResourceShort
+from berth.model.placement import DeviceResourceShort, NodeReason, NodeRefusal, ResourceShort
 
 Place = tuple[int, RequestRef]
 """A request of the attempt: the index of its claim, and its name."""
@@ -44,6 +44,8 @@ Place = tuple[int, RequestRef]
 
 MET = TakenInThisAttempt | ConstraintRefused | AttributeMissing
 """Rejections that depend on what was taken before; such devices are eligible all the same."""
+SHORT = ResourceShort | DeviceResourceShort
+"""Reasons that nodes have in different measure."""
 UNMATCHED = SelectorFalse | SelectorFailed
 """Rejections of devices that are none of those that the request describes."""
 
@@ -266,11 +268,12 @@ def merge_refusals(refused: Sequence[NodeRefusal]) -> tuple[NodeReasonGroup, ...
     for refusal in refused:
         for reason in refusal.reasons:
             key: Hashable = reason
-            if isinstance(reason, ResourceShort):
-                key = ("ResourceShort", reason.resource)
+            if isinstance(reason, SHORT):
+                key = (type(reason), reason.resource)
             best, nodes = groups.setdefault(key, (reason, []))
             nodes.append(refusal.node)
-            if isinstance(reason, ResourceShort) and isinstance(best, ResourceShort):
-                groups[key] = (max(best, reason, key=lambda short: short.free), nodes)
+            if isinstance(reason, SHORT) and isinstance(best, SHORT):
+                nearest = min(best, reason, key=lambda short: short.want - short.free)
+                groups[key] = (nearest, nodes)
     merged = (NodeReasonGroup(reason, tuple(nodes)) for reason, nodes in groups.values())
     return tuple(sorted(merged, key=lambda group: -len(group.nodes)))

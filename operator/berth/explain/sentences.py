@@ -41,6 +41,7 @@ from berth.explain.supply import supply_reason
 from berth.explain.words import amount, expression_text, name_list, plural, verb
 from berth.model.placement import (
     ClaimElsewhere,
+    DeviceResourceShort,
     HostPortTaken,
     NodeAffinityMismatch,
     NodeNotReady,
@@ -48,6 +49,7 @@ from berth.model.placement import (
     NodeSelectorMismatch,
     NodeTaintNotTolerated,
     NodeUnschedulable,
+    PodLevelShort,
     ResourceShort,
 )
 
@@ -215,6 +217,14 @@ def _node_reason(reason: NodeReason, count: int) -> str:
             return f"{verb(count, 'does', 'do')} not match the pod's required node affinity"
         case ResourceShort(resource, want, free):
             return _short(resource, want, free, count)
+        case DeviceResourceShort():
+            return _short_of_devices(reason, count)
+        case PodLevelShort(resource, devices, left):
+            taken, rest = amount(resource, devices), amount(resource, max(left, 0))
+            return (
+                f"{verb(count, 'has', 'have')} devices that take {taken} of {resource}, "
+                f"for which the pod-level request leaves {rest}"
+            )
         case HostPortTaken(port):
             address = "" if port.ip in {"", "0.0.0.0"} else f" on {port.ip}"  # noqa: S104 - wildcard
             return (
@@ -234,4 +244,14 @@ def _short(resource: str, want: int, free: int, count: int) -> str:
     return (
         f"{verb(count, 'is', 'are')} short of {resource}: "
         f"the pod wants {amount(resource, want)}, {most}"
+    )
+
+
+def _short_of_devices(reason: DeviceResourceShort, count: int) -> str:
+    resource = reason.resource
+    nearest = "" if count == 1 else "on the nearest "
+    return (
+        f"{verb(count, 'is', 'are')} short of {resource} with the devices chosen there: {nearest}"
+        f"the pod wants {amount(resource, reason.want)}, {amount(resource, reason.devices)} of it "
+        f"for devices, {amount(resource, max(reason.free, 0))} is free"
     )

@@ -44,7 +44,7 @@ from berth.model.claims import (
     ExactRequest,
 )
 from berth.model.devices import DeviceTaint
-from berth.model.placement import ClaimElsewhere, NodeReason, ResourceShort
+from berth.model.placement import ClaimElsewhere, NodeReason, PodLevelShort, ResourceShort
 from berth.model.tolerations import DeviceToleration
 
 MAX_HINTS = 4
@@ -149,7 +149,8 @@ def _mended_nodes(question: Question, _: Judge, trials: Trials) -> Iterator[Hint
     nearest: dict[object, tuple[str, NodeReason]] = {}
     for refusal in question.refused:
         reason, *others = refusal.reasons
-        if others or isinstance(reason, ClaimElsewhere):
+        # A larger pod-level request would also have to fit on the node.
+        if others or isinstance(reason, ClaimElsewhere | PodLevelShort):
             continue
         if not isinstance(reason, ResourceShort):
             nearest.setdefault(reason, (refusal.node, reason))

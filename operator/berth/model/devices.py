@@ -4,7 +4,8 @@
 Decides nothing; holds what a ResourceSlice says of one device.
 
 Source: ``resource.k8s.io/v1`` Device; KEP-4381, KEP-4815 (counters), KEP-5055 (taints), KEP-5075
-(capacity), KEP-5007 (binding conditions), KEP-5963 (compatibility groups).
+(capacity), KEP-5007 (binding conditions), KEP-5963 (compatibility groups), KEP-5517 (resources of
+the node).
 """
 
 from __future__ import annotations
@@ -138,12 +139,40 @@ class CounterConsumption:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeAllocatableMapping:
+    """How a device is itself a part of a node's resource.
+
+    Either ``device_multiplier`` is set, or ``capacity_key`` with ``capacity_multiplier``.
+    """
+
+    capacity_key: str | None = None
+    capacity_multiplier: Quantity | None = None
+    device_multiplier: Quantity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAllocatableOverhead:
+    """What the use of a device costs: once a pod, and again for each container that uses it."""
+
+    per_pod: Quantity | None = None
+    per_container: Quantity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAllocatableResource:
+    """What an allocated device takes of one resource of its node; at least one field is set."""
+
+    mapping: NodeAllocatableMapping | None = None
+    overhead: NodeAllocatableOverhead | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One device as its slice publishes it.
 
     ``attributes`` and ``capacity`` are keyed by qualified name as published, bare or with a
     domain. ``node_name``, ``node_selector`` and ``all_nodes`` are set only where the slice has
-    ``perDeviceNodeSelection``. ``node_allocatable`` (KEP-5517) is kept as decoded JSON.
+    ``perDeviceNodeSelection``. ``node_allocatable`` (KEP-5517) is by resource: ``cpu``, ``memory``.
     """
 
     name: str
@@ -158,4 +187,6 @@ class Device:
     binding_conditions: tuple[str, ...] = ()
     binding_failure_conditions: tuple[str, ...] = ()
     allow_multiple_allocations: bool = False
-    node_allocatable: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    node_allocatable: Mapping[str, NodeAllocatableResource] = field(
+        default_factory=lambda: MappingProxyType({})
+    )

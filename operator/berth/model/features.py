@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The allocator's feature flags, with the defaults of Kubernetes 1.37.
 
-Every flag changes at least one decision of the engine.
+Every flag changes at least one decision of the engine, or of the placement.
 
 Source: feature gates DRAAdminAccess, DRAPrioritizedList, DRAPartitionableDevices,
 DRADeviceTaints, DRADeviceBindingConditions with DRAResourceClaimDeviceStatus,
 DRAConsumableCapacity, DRAFractionalCapacityRange, DRAListTypeAttributes,
-DRAOptionalNodeOperations, DRADerivedAttributes, DRADeviceCompatibilityGroups.
+DRAOptionalNodeOperations, DRADerivedAttributes, DRADeviceCompatibilityGroups,
+DRANodeAllocatableResources.
 """
 
 from __future__ import annotations
@@ -34,4 +35,5 @@ class Features:
     optional_node_operations: bool = False
     derived_attributes: bool = False
     compatibility_groups: bool = False
+    node_allocatable_resources: bool = False
     as_release_1_37: bool = False

@@ -2,11 +2,11 @@
 """The answer to "which node takes this pod", and the closed set of reasons for refusing a node.
 
 Decides nothing: ``berth.placement`` fills these values, ``berth.explain`` makes words of them. A
-reason speaks of the node alone; what is wrong with its devices is in
-``berth.engine.rejections``.
+reason speaks of the node alone, or of what the devices chosen there take of it; what is wrong with
+its devices is in ``berth.engine.rejections``.
 
 Source: kube-scheduler's filters NodeUnschedulable, TaintToleration, NodeAffinity,
-NodeResourcesFit, NodePorts and DynamicResources.
+NodeResourcesFit, NodePorts and DynamicResources; KEP-5517 for resources that devices take.
 """
 
 from __future__ import annotations
@@ -63,6 +63,31 @@ class ResourceShort:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceResourceShort:
+    """With the devices chosen there, the pod takes more of a resource than the node has left.
+
+    Units as in ``ResourceShort``; ``devices`` is the part of ``want`` that is for devices.
+    """
+
+    resource: str
+    want: int
+    free: int
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class PodLevelShort:
+    """The devices chosen on the node take more of a resource than the pod-level request leaves.
+
+    Units as in ``ResourceShort``; ``left`` is negative where the containers alone ask for more.
+    """
+
+    resource: str
+    devices: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostPortTaken:
     """A host port of the pod that another pod of the node occupies."""
 
@@ -83,10 +108,12 @@ NodeReason = (
     | NodeSelectorMismatch
     | NodeAffinityMismatch
     | ResourceShort
+    | DeviceResourceShort
+    | PodLevelShort
     | HostPortTaken
     | ClaimElsewhere
 )
-"""Why a node is not for the pod, whatever its devices."""
+"""Why a node is not for the pod, whatever its devices, or with those that were chosen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,15 @@ class PodKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PodClaimReference:
-    """One entry of ``spec.resourceClaims``: exactly one of claim and template is set."""
+    """One entry of ``spec.resourceClaims``: exactly one of claim and template is set.
+
+    ``containers`` is how many containers of the pod use it, init containers included.
+    """
 
     name: str
     claim_name: str | None = None
     template_name: str | None = None
+    containers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Pod:
     other resource in whole units. ``claim_names`` maps the entries of
     ``status.resourceClaimStatuses``; a value of ``None`` says that no claim is needed.
     ``extended_requests`` is the part of that which DeviceClasses may stand for, by container.
+    ``pod_level_room`` is what pod-level requests leave for devices beside the containers, for the
+    resources that have one.
     ``unmodelled`` names scheduling features that Berth does not weigh (pod affinity, topology
     spread, volumes), in a fixed order.
     """
@@ -108,6 +114,7 @@ class Pod:
     required_affinity: NodeSelector | None = None
     tolerations: tuple[PodToleration, ...] = ()
     requests: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    pod_level_room: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     extended_requests: tuple[ExtendedRequest, ...] = ()
     host_ports: tuple[HostPort, ...] = ()
     unmodelled: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ Decides the order in which nodes are tried and which of those that fit is taken.
 devices (``berth.engine``), and never says in words why a node is refused (``berth.explain``).
 
 Source: KEP-4381 for "all claims of a pod on one node"; KEP-4816 for the score of prioritized
-lists across nodes.
+lists across nodes; KEP-5517 for devices that take resources of the node.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from berth.engine.allocator import allocate
 from berth.engine.outcomes import DEFAULT_BUDGET, Allocated, Undecided, Unsatisfiable
 from berth.engine.snapshot import Snapshot
 from berth.model.claims import ResourceClaim
-from berth.model.placement import NodeRefusal, Placed, Unplaceable
+from berth.model.placement import NodeReason, NodeRefusal, Placed, Unplaceable
 from berth.model.pods import Pod
 from berth.model.policy import Placement
 from berth.model.usage import NodeState
+from berth.placement.node_allocatable import check_not_shared, shortages
 from berth.placement.nodes import refusals
 from berth.placement.order import in_order
 
@@ -63,6 +64,8 @@ def place(  # noqa: PLR0913 - what is placed, where, and how
         ValueError: If ``policy`` is none of the three.
     """
     refused: list[NodeRefusal] = []
+    if snapshot.features.node_allocatable_resources:
+        check_not_shared(snapshot.inventory, pod, allocated)
     possible = _possible(pod, nodes, allocated, refused)
     if Placement(policy) is Placement.FIRST_FIT:
         # Node by node: what comes after the first that fits need not be looked at.
@@ -71,11 +74,12 @@ def place(  # noqa: PLR0913 - what is placed, where, and how
         candidates = in_order(snapshot, claims, tuple(possible), policy)
     return _first_or_best(
         snapshot,
+        pod,
         claims,
         candidates,
         refused,
+        allocated=allocated,
         budget=budget,
-        pin=not pod.unmodelled,
     )
 
 
@@ -106,12 +110,13 @@ def best_score(claims: Iterable[ResourceClaim]) -> int:
 
 def _first_or_best(  # noqa: PLR0913 - private; the state of one attempt, each named
     snapshot: Snapshot,
+    pod: Pod,
     claims: Sequence[ResourceClaim],
     candidates: Iterable[NodeState],
-    refused: Sequence[NodeRefusal],
+    refused: list[NodeRefusal],
     *,
+    allocated: Sequence[ResourceClaim],
     budget: int,
-    pin: bool,
 ) -> Placed | Unplaceable:
     enough = best_score(claims)
     best: tuple[str, Allocated] | None = None
@@ -126,6 +131,10 @@ def _first_or_best(  # noqa: PLR0913 - private; the state of one attempt, each n
         steps += outcome.steps
         match outcome:
             case Allocated():
+                short = _device_shortages(snapshot, pod, state, (claims, outcome), allocated)
+                if short:
+                    refused.append(NodeRefusal(node.name, short))
+                    continue
                 if best is None or outcome.score > best[1].score:
                     best = (node.name, outcome)
                 if outcome.score >= enough:
@@ -137,10 +146,27 @@ def _first_or_best(  # noqa: PLR0913 - private; the state of one attempt, each n
             case Undecided():
                 undecided.append(node.name)
     if best is not None:
-        return Placed(node=best[0], results=best[1].results, steps=steps, pin=pin)
+        return Placed(node=best[0], results=best[1].results, steps=steps, pin=not pod.unmodelled)
     return Unplaceable(
-        refused=tuple(refused),
+        refused=tuple(sorted(refused, key=lambda refusal: refusal.node)),
         no_fit=tuple(sorted(no_fit)),
         undecided=tuple(sorted(undecided)),
         problems=tuple(sorted(problems)),
     )
+
+
+def _device_shortages(
+    snapshot: Snapshot,
+    pod: Pod,
+    state: NodeState,
+    chosen: tuple[Sequence[ResourceClaim], Allocated],
+    allocated: Sequence[ResourceClaim],
+) -> tuple[NodeReason, ...]:
+    if not snapshot.features.node_allocatable_resources:
+        return ()
+    claims, outcome = chosen
+    allocations = [
+        *zip(claims, outcome.results, strict=True),
+        *((claim, claim.allocation) for claim in allocated if claim.allocation is not None),
+    ]
+    return shortages(snapshot.inventory, pod, state, allocations)

@@ -32,6 +32,7 @@ GATES: Mapping[str, str] = MappingProxyType(
         "DRAOptionalNodeOperations": "optional_node_operations",
         "DRADerivedAttributes": "derived_attributes",
         "DRADeviceCompatibilityGroups": "compatibility_groups",
+        "DRANodeAllocatableResources": "node_allocatable_resources",
     }
 )
 """Feature gates as Kubernetes spells them → fields of ``Features``."""

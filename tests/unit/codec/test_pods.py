@@ -56,7 +56,19 @@ def test_a_pod_is_read_with_everything_that_berth_uses() -> None:
                 "topologySpreadConstraints": [{"whenUnsatisfiable": "DoNotSchedule"}],
                 "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "v"}}],
                 "schedulingGroup": {"podGroupName": "g"},
-                "containers": [asking(cpu="1")],
+                "resources": {"requests": {"cpu": "3"}},
+                "initContainers": [{"resources": {"claims": [{"name": "a"}]}}],
+                "containers": [
+                    {
+                        "resources": {
+                            "requests": {"cpu": "1"},
+                            "claims": [
+                                {"name": "a", "request": "x"},
+                                {"name": "a", "request": "y"},
+                            ],
+                        }
+                    }
+                ],
             },
             "status": {
                 "phase": "Pending",
@@ -88,7 +100,7 @@ def test_a_pod_is_read_with_everything_that_berth_uses() -> None:
         scheduler_name="mine",
         gates=("berth.dev/dra", "other"),
         claims=(
-            PodClaimReference("a", claim_name="shared"),
+            PodClaimReference("a", claim_name="shared", containers=2),
             PodClaimReference("b", template_name="t"),
             PodClaimReference("c", template_name="t"),
         ),
@@ -102,7 +114,8 @@ def test_a_pod_is_read_with_everything_that_berth_uses() -> None:
             )
         ),
         tolerations=(PodToleration("k", "Equal"),),
-        requests={"cpu": 1000},
+        requests={"cpu": 3000},
+        pod_level_room={"cpu": 2000},
         unmodelled=("podAffinity", "topologySpreadConstraints", "volumes"),
         unschedulable_message="0/3 nodes",
         owner_kind="Job",

@@ -19,6 +19,7 @@ from berth.model.devices import DeviceID
 from berth.model.nodes import NodeTaint
 from berth.model.placement import (
     ClaimElsewhere,
+    DeviceResourceShort,
     HostPortTaken,
     NodeAffinityMismatch,
     NodeNotReady,
@@ -26,6 +27,7 @@ from berth.model.placement import (
     NodeSelectorMismatch,
     NodeTaintNotTolerated,
     NodeUnschedulable,
+    PodLevelShort,
     ResourceShort,
     Unplaceable,
 )
@@ -308,6 +310,11 @@ def test_every_kind_of_hint_is_found_in_some_failure() -> None:
         (NodeAffinityMismatch(), "without the pod's required node affinity"),
         (ResourceShort("pods", 1, 0), "if one pod less were on it"),
         (ResourceShort("memory", 4 << 30, 1 << 30), "if 3Gi more memory were free"),
+        (
+            DeviceResourceShort("cpu", 6000, 4500, 4000),
+            "if 1500m more cpu were free for devices",
+        ),
+        (PodLevelShort("cpu", 4000, 1000), "if the pod-level request had 3 more cpu"),
         (HostPortTaken(HostPort("TCP", 80)), "once host port TCP 80 is free"),
         (ClaimElsewhere(ClaimKey("a", "b")), "if claim a/b could be used there"),
     ],

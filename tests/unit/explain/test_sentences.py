@@ -28,6 +28,7 @@ from berth.model.devices import DeviceID, DeviceTaint, TaintEffect
 from berth.model.nodes import NodeTaint
 from berth.model.placement import (
     ClaimElsewhere,
+    DeviceResourceShort,
     HostPortTaken,
     NodeAffinityMismatch,
     NodeNotReady,
@@ -35,6 +36,7 @@ from berth.model.placement import (
     NodeSelectorMismatch,
     NodeTaintNotTolerated,
     NodeUnschedulable,
+    PodLevelShort,
     ResourceShort,
 )
 from berth.model.pods import HostPort
@@ -81,6 +83,25 @@ def q(text: str) -> Quantity:
             ResourceShort("pods", 1, 0),
             "has no room for one more pod",
             "have no room for one more pod",
+        ),
+        (
+            DeviceResourceShort("cpu", 6000, 4500, 4000),
+            "is short of cpu with the devices chosen there: the pod wants 6, 4 of it for devices, "
+            "4500m is free",
+            "are short of cpu with the devices chosen there: on the nearest the pod wants 6, "
+            "4 of it for devices, 4500m is free",
+        ),
+        (
+            DeviceResourceShort("memory", 2 << 30, -1, 1 << 30),
+            "is short of memory with the devices chosen there: the pod wants 2Gi, 1Gi of it for "
+            "devices, 0 is free",
+            "are short of memory with the devices chosen there: on the nearest the pod wants 2Gi, "
+            "1Gi of it for devices, 0 is free",
+        ),
+        (
+            PodLevelShort("cpu", 4000, 1000),
+            "has devices that take 4 of cpu, for which the pod-level request leaves 1",
+            "have devices that take 4 of cpu, for which the pod-level request leaves 1",
         ),
         (
             HostPortTaken(HostPort("TCP", 80)),
