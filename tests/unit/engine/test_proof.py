@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from berth.engine.outcomes import Undecided, Unsatisfiable
+from berth.engine.outcomes import Allocated, Undecided, Unsatisfiable
 from berth.model.claims import ALL, DeviceRequest, ResourceClaim
 from berth.model.devices import Device
 from tests.support.allocations import a_snapshot, attempt
@@ -83,3 +83,19 @@ def test_an_impossible_part_ends_the_search_at_once(
 
     assert isinstance(outcome, Unsatisfiable)
     assert outcome.steps <= 30
+
+
+def test_an_admin_request_needs_no_device_of_its_own() -> None:
+    # `a` takes gpu-0 first, which `b` needs: only after that failure is anything counted.
+    ordinary = a_claim(nic("a"), nic("b", ONLY_0), name="ordinary")
+    admin = a_claim(
+        a_request("every", device_class="nic", count=2, admin_access=True), name="admin"
+    )
+    snapshot = a_snapshot([a_slice(devices(2), driver=NIC)], classes=[a_class("nic", driver=NIC)])
+    outcome = attempt(snapshot, ordinary, admin)
+
+    assert isinstance(outcome, Allocated)
+    assert [[device.device for device in result.devices] for result in outcome.results] == [
+        ["gpu-1", "gpu-0"],
+        ["gpu-0", "gpu-1"],
+    ]
