@@ -24,7 +24,7 @@ from berth.controller.api import ApiClient
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.controller.bodies import generated_claim, generated_statuses, unreserve_patch
 from berth.controller.events import EventRecorder
-from berth.controller.paths import claim_path, claims_path
+from berth.controller.paths import claim_path, claims_path, pod_path
 from berth.explain import messages
 from berth.model.claims import DELETE_PROTECTION_FINALIZER, ClaimKey, ResourceClaim
 from berth.model.pods import Pod, PodClaimReference, PodKey
@@ -142,7 +142,7 @@ class ClaimGenerator:
 
     async def _record(self, pod: Pod, names: dict[str, str], created: list[ResourceClaim]) -> None:
         """Write the full list of names; where another generator was first, its claims count."""
-        path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}"
+        path = pod_path(pod.key)
         try:
             raw = await self._api.patch(
                 f"{path}/status",
@@ -208,7 +208,7 @@ class ClaimGenerator:
             return known.is_terminal or (known.deleting and not known.node_name)
         # Not in the ledger, or another pod of the name: only the API server can tell.
         try:
-            live = await self._api.get(f"/api/v1/namespaces/{claim.namespace}/pods/{name}")
+            live = await self._api.get(pod_path(PodKey(claim.namespace, name)))
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
                 return True
