@@ -2,7 +2,7 @@
 """What is to be done about one pod, as a value: the decision, without doing it.
 
 Looks at the ledger and decides; writes nothing, waits for nothing, reads no clock. Where a pod
-goes is ``berth.decision``; carrying out is ``berth.controller.reconcile``.
+goes is ``berth.decision``; carrying out is ``berth.controller.carry_out``.
 
 Two rules shape it. All claims of a pod are Berth's or the pod is not allocated at all, because
 kube-scheduler frees a claim of ours when it cannot place the pod's other claims near it. And a
