@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from berth.engine.allocated import AllocatedState
 from berth.engine.candidates import Candidates
 from berth.engine.capacity import CapacityRules, Shares
 from berth.engine.charges import ChargeBaseline
+from berth.engine.compatibility import Compatibility, CompatibilityBaseline
 from berth.engine.counters import CounterBudget, Counters
 from berth.engine.eligibility import Eligibility
 from berth.engine.inventory import Inventory
@@ -101,6 +104,44 @@ def test_each_share_shows_and_goes() -> None:
     assert shares.state() == states[1]
     shares.undo_share(record)
     assert shares.state() == states[0]
+
+
+def test_each_user_of_a_counter_set_shows_and_goes() -> None:
+    published = [a_device(name, consumes={"gpu": {"slots": "1"}}) for name in ("p0", "p1", "p2")]
+    groups = (("a", "b"), ("c",), ("b", "c"))
+    inventory = Inventory.build(
+        [
+            a_slice(
+                [
+                    replace(
+                        each,
+                        consumes_counters=(
+                            replace(each.consumes_counters[0], compatibility_groups=of),
+                        ),
+                    )
+                    for each, of in zip(published, groups, strict=True)
+                ],
+                name="devices",
+                count=2,
+            ),
+            a_slice(name="counters", count=2, counter_sets={"gpu": {"slots": "8"}}),
+        ],
+        features=Features(compatibility_groups=True),
+    )
+    p0, p1, p2 = inventory.devices
+    budget = CounterBudget(inventory.view(a_node()), NOTHING, whole_pool=False)
+    users = Compatibility(CompatibilityBaseline(budget, NOTHING))
+    states = [users.state()]
+    for record, want in ((p0, True), (p1, False), (p2, True)):
+        assert users.try_join(record) is want
+        states.append(users.state())
+
+    assert states[1] == states[2]
+    assert len(set(states)) == 3
+    users.undo_join(p2)
+    assert users.state() == states[2]
+    users.undo_join(p0)
+    assert users.state() == states[0]
 
 
 def test_what_a_pool_has_not_left_is_refused_before_anything_is_taken() -> None:

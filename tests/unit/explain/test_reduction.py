@@ -19,7 +19,7 @@ from berth.explain.facts import (
     TaintFact,
 )
 from berth.explain.line import one_line
-from berth.explain.reduction import all_facts, reduced_input
+from berth.explain.reduction import all_facts, reduced_input, told_facts
 from berth.explain.tree import Line, Style, tree_lines
 from berth.explain.trials import Trials
 from berth.model.claims import ClaimConfig, ClaimKey, RequestRef
@@ -151,6 +151,15 @@ def test_what_only_fails_together_is_named() -> None:
         RequestFact(TRAIN, "right"),
         ConstraintFact(TRAIN, 0, "matchAttribute", NUMA),
     }
+
+
+def test_both_sides_of_a_rivalry_are_told() -> None:
+    conflict = replace(FAILURES["failure-all-and-one-more"](), requests=())
+
+    assert told_facts(conflict, ()) == (
+        RequestFact(ClaimKey("ml", "shared"), "every"),
+        RequestFact(TRAIN, "gpu"),
+    )
 
 
 def test_a_joint_failure_is_told_by_what_suffices_for_it() -> None:

@@ -94,6 +94,23 @@ def test_a_class_of_a_driver_that_publishes_nothing() -> None:
     )
 
 
+def test_a_class_is_not_to_blame_alone_where_a_selector_refuses_devices_of_it() -> None:
+    nic = a_slice(devices(1, prefix="nic-"), driver="nic.example.com", node_name="n1")
+
+    text = event(
+        [*fleet(2, ["n1"]), nic],
+        a_claim(a_request("gpu", BIG)),
+        nodes=["n1"],
+    )
+
+    assert text == (
+        "claim default/claim, request gpu needs 1 device of class gpu, no device matches: "
+        f"2 devices do not match selector #0 of the request: `{BIG}`, "
+        "1 device does not match selector #0 of class gpu: "
+        '`device.driver == "gpu.example.com"`'
+    )
+
+
 def test_a_cluster_without_devices() -> None:
     assert event([], a_claim()) == (
         "claim default/claim, request gpu needs 1 device of class gpu, no driver publishes devices"
