@@ -85,6 +85,22 @@ class ClaimsIndex:
         )
 
 
+def is_news(old: ResourceClaim, new: ResourceClaim) -> bool:
+    """Tell whether the change may change what is to be done about the claim's pods."""
+    return _decisive(old) != _decisive(new)
+
+
+def _decisive(claim: ResourceClaim) -> tuple[object, ...]:
+    return (
+        claim.allocation,
+        claim.reserved_for,
+        claim.deleting,
+        claim.owners,
+        claim.annotations,
+        claim.spec,
+    )
+
+
 def _is_owned_by(claim: ResourceClaim, pod: Pod) -> bool:
     return any(
         owner.controller

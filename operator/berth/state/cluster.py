@@ -25,8 +25,9 @@ from berth.model.results import AllocationResult
 from berth.model.slices import DeviceClass, DeviceTaintRule, ResourceSlice
 from berth.model.usage import NodeState
 from berth.state.assumed import Assumption, Assumptions
-from berth.state.claims_index import ClaimsIndex
+from berth.state.claims_index import ClaimsIndex, is_news
 from berth.state.devices_in_use import DevicesInUse
+from berth.state.fence import Hole, Reach
 from berth.state.node_usage import NodeUsage
 from berth.state.ownership import Ownership
 from berth.state.pods_index import PodsIndex, concerns_allocation
@@ -84,7 +85,7 @@ class Cluster:
         self._claims.put(claim)
         if self._in_use.hold(key, held):
             self._wakeups.may_fit_now()
-        if known is None or _decisive(known) != _decisive(claim):
+        if known is None or is_news(known, claim):
             self._wakeups.mark(self.pods_of_claim(key))
 
     def remove_claim(self, key: ClaimKey, uid: str = "") -> None:
@@ -187,14 +188,19 @@ class Cluster:
             self._class_changed(name)
 
     def apply_taint_rule(self, rule: DeviceTaintRule) -> None:
-        """Take note of a DeviceTaintRule as observed."""
+        """Take note of a DeviceTaintRule as observed; as part of the fence it must settle."""
         if self._published.put_rule(rule):
-            self._wakeups.may_fit_now()
+            self._ownership_changed(self._pods.pending)
 
     def remove_taint_rule(self, name: str) -> None:
         """Take note that a DeviceTaintRule is gone."""
         if self._published.drop_rule(name):
-            self._wakeups.may_fit_now()
+            self._ownership_changed(self._pods.pending)
+
+    def settle_fence(self, rule: DeviceTaintRule) -> None:
+        """Let ``rule`` count as a part of the fence: whoever was at work before it has ended."""
+        if self._published.fence.settle(rule):
+            self._ownership_changed(self._pods.pending)
 
     def apply_template(self, template: ResourceClaimTemplate) -> None:
         """Take note of a ResourceClaimTemplate as observed."""
@@ -210,22 +216,22 @@ class Cluster:
     def apply_policy(self, policy: AllocationPolicy) -> None:
         """Take note of an AllocationPolicy as observed."""
         if self._ownership.put_policy(policy):
-            self._ownership_changed(self._pods.gated)
+            self._ownership_changed(self._pods.pending)
 
     def remove_policy(self, name: str) -> None:
         """Take note that an AllocationPolicy is gone."""
         if self._ownership.policies.pop(name, None) is not None:
-            self._ownership_changed(self._pods.gated)
+            self._ownership_changed(self._pods.pending)
 
     def apply_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Take note of a namespace's labels as observed."""
         if self._ownership.put_namespace(name, labels):
-            self._ownership_changed(key for key in self._pods.gated if key.namespace == name)
+            self._ownership_changed(key for key in self._pods.pending if key.namespace == name)
 
     def remove_namespace(self, name: str) -> None:
         """Take note that a namespace is gone."""
         if self._ownership.namespaces.pop(name, None) is not None:
-            self._ownership_changed(key for key in self._pods.gated if key.namespace == name)
+            self._ownership_changed(key for key in self._pods.pending if key.namespace == name)
 
     # --- decisions that are not yet seen
 
@@ -324,6 +330,14 @@ class Cluster:
         """Tell whether an AllocationPolicy makes the claim Berth's to allocate."""
         return self._ownership.policy_of(claim) is not None
 
+    def holes(self, claim: ResourceClaim) -> tuple[Hole, ...]:
+        """Return why kube-scheduler could allocate the claim; empty where the fence forbids it."""
+        return self._published.holes(claim.spec)
+
+    def reach_of_class(self, name: str) -> Reach:
+        """Return what a request for the DeviceClass can reach on either side of the fence."""
+        return self._published.reach_of_class(name)
+
     def knows_namespace(self, name: str) -> bool:
         """Tell whether the namespace has been seen; until then ``is_ours`` is a guess."""
         return name in self._ownership.namespaces
@@ -365,7 +379,7 @@ class Cluster:
 
     def _class_changed(self, name: str) -> None:
         self._wakeups.may_fit_now()
-        self._wakeups.mark(pod for pod in self._pods.gated if self._names_class(pod, name))
+        self._wakeups.mark(pod for pod in self._pods.pending if self._names_class(pod, name))
 
     def _names_class(self, key: PodKey, class_name: str) -> bool:
         pod = self.pods[key]
@@ -376,17 +390,6 @@ class Cluster:
         self._wakeups.may_fit_now()
         # Not only those that wait: what was nobody's business may be ours now.
         self._wakeups.mark(concerned)
-
-
-def _decisive(claim: ResourceClaim) -> tuple[object, ...]:
-    return (
-        claim.allocation,
-        claim.reserved_for,
-        claim.deleting,
-        claim.owners,
-        claim.annotations,
-        claim.spec,
-    )
 
 
 def _key(text: str) -> ClaimKey:

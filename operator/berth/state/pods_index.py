@@ -17,13 +17,13 @@ from berth.state.index import Index
 class PodsIndex:
     """The pods as last observed."""
 
-    __slots__ = ("_by_claim", "_by_template", "by_uid", "gated", "pods")
+    __slots__ = ("_by_claim", "_by_template", "by_uid", "pending", "pods")
 
     def __init__(self) -> None:
         self.pods: dict[PodKey, Pod] = {}
         self.by_uid: dict[str, PodKey] = {}
-        self.gated: set[PodKey] = set()
-        """Pods that wait for Berth; those that an administrator's change may concern."""
+        self.pending: set[PodKey] = set()
+        """Pods that ask for devices and have no node: whom an administrator may concern."""
         self._by_claim: Index[ClaimKey, PodKey] = Index()
         self._by_template: Index[tuple[str, str], PodKey] = Index()
 
@@ -53,7 +53,7 @@ class PodsIndex:
         """Return everything that is derived from the pods, for comparison."""
         return (
             self.by_uid,
-            self.gated,
+            self.pending,
             self._by_claim.as_mapping(),
             self._by_template.as_mapping(),
         )
@@ -64,10 +64,10 @@ class PodsIndex:
                 del self.by_uid[old.uid]
             if new is not None and new.uid:
                 self.by_uid[new.uid] = key
-        if new is not None and new.is_gated:
-            self.gated.add(key)
+        if new is not None and _is_pending(new):
+            self.pending.add(key)
         else:
-            self.gated.discard(key)
+            self.pending.discard(key)
         if _references(old) != _references(new):
             self._by_claim.move(key, _claims(old), _claims(new))
             self._by_template.move(key, _templates(old), _templates(new))
@@ -76,12 +76,22 @@ class PodsIndex:
 def concerns_allocation(old: Pod | None, new: Pod) -> bool:
     """Tell whether the change from ``old`` to ``new`` may change what is to be done about it.
 
-    Most events of a pod are news of its containers; a pod without claims and without Berth's gate
-    never concerns Berth.
+    Most events of a pod are news of its containers; a pod that asks for no devices and is without
+    Berth's gate never concerns Berth.
     """
-    if not new.claims and not new.is_gated and not (old is not None and old.is_gated):
+    if not _asks(new) and not new.is_gated and not (old is not None and old.is_gated):
         return False
     return old is None or _decisive(old) != _decisive(new)
+
+
+def _asks(pod: Pod) -> bool:
+    return bool(pod.claims or pod.extended_requests)
+
+
+def _is_pending(pod: Pod) -> bool:
+    return pod.is_gated or (
+        _asks(pod) and not pod.node_name and not pod.is_terminal and not pod.deleting
+    )
 
 
 def _decisive(pod: Pod) -> tuple[object, ...]:

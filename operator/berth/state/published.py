@@ -13,50 +13,71 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from berth.engine.inventory import Inventory
+from berth.model.claims import DeviceClaim
 from berth.model.features import Features
+from berth.model.fence import is_fence
 from berth.model.slices import DeviceClass, DeviceTaintRule, ResourceSlice
+from berth.state.fence import Fence, Hole, Reach
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Published:
-    """Slices, taint rules and classes by name, and the inventory that is derived of them."""
+    """Slices, taint rules and classes by name, and the inventory that is derived of them.
 
-    __slots__ = ("_drivers", "_features", "_inventory", "classes", "rules", "slices")
+    What makes up the fence is in ``fence``, and nowhere else: the inventory does not know of it.
+    """
+
+    __slots__ = ("_drivers", "_features", "_inventory", "classes", "fence", "rules", "slices")
 
     def __init__(self, features: Features) -> None:
         self._features = features
         self.slices: dict[str, ResourceSlice] = {}
         self.rules: dict[str, DeviceTaintRule] = {}
         self.classes: dict[str, DeviceClass] = {}
+        self.fence = Fence()
         self._inventory: Inventory | None = None
         self._drivers: dict[str, frozenset[str]] = {}
 
     def put_slice(self, published: ResourceSlice) -> bool:
         """Enter a slice; tell whether that changed anything."""
-        return put(self.slices, published.name, published) and self._devices_changed()
+        seen, fence_changed = self.fence.put_slice(published)
+        if put(self.slices, published.name, seen):
+            return self._devices_changed()
+        return fence_changed
 
     def drop_slice(self, name: str) -> bool:
         """Remove a slice; tell whether it was there."""
+        self.fence.drop_slice(name)
         return self.slices.pop(name, None) is not None and self._devices_changed()
 
     def put_rule(self, rule: DeviceTaintRule) -> bool:
         """Enter a taint rule; tell whether that changed anything."""
-        return put(self.rules, rule.name, rule) and self._devices_changed()
+        if is_fence(rule.taint):
+            return self.fence.put_rule(rule) | self._drop_other_rule(rule.name)
+        fence_changed = self.fence.drop_rule(rule.name)
+        if put(self.rules, rule.name, rule):
+            return self._devices_changed()
+        return fence_changed
 
     def drop_rule(self, name: str) -> bool:
         """Remove a taint rule; tell whether it was there."""
+        return self.fence.drop_rule(name) | self._drop_other_rule(name)
+
+    def _drop_other_rule(self, name: str) -> bool:
         return self.rules.pop(name, None) is not None and self._devices_changed()
 
     def put_class(self, device_class: DeviceClass) -> bool:
         """Enter a class; tell whether that changed anything."""
         self._drivers.pop(device_class.name, None)
+        self.fence.forget()
         return put(self.classes, device_class.name, device_class)
 
     def drop_class(self, name: str) -> bool:
         """Remove a class; tell whether it was there."""
         self._drivers.pop(name, None)
+        self.fence.forget()
         return self.classes.pop(name, None) is not None
 
     @property
@@ -73,6 +94,14 @@ class Published:
     def drivers_of(self, names: frozenset[str]) -> Mapping[str, frozenset[str]]:
         """Return, by class, the drivers of the devices that the class's selectors match."""
         return {name: self._drivers_of_class(name) for name in names if name in self.classes}
+
+    def reach_of_class(self, name: str) -> Reach:
+        """Return what a request for the class can reach on either side of the fence."""
+        return self.fence.reach(self.inventory, self.classes, name)
+
+    def holes(self, spec: DeviceClaim) -> tuple[Hole, ...]:
+        """Return why kube-scheduler could allocate a claim of ``spec``; empty where it cannot."""
+        return self.fence.holes(self.inventory, self.classes, spec)
 
     def _drivers_of_class(self, name: str) -> frozenset[str]:
         known = self._drivers.get(name)
@@ -93,6 +122,7 @@ class Published:
     def _devices_changed(self) -> bool:
         self._inventory = None
         self._drivers.clear()
+        self.fence.devices_changed()
         return True
 
 

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which devices are fenced, and what a request can reach on either side of the fence.
+
+Decides whether kube-scheduler could allocate a request by itself. Berth may give devices to a pod
+without a gate only where it could not.
+
+Source: KEP-5055; what kube-scheduler does with taints was tried, see ``docs/guides/fence.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from berth.engine.inventory import Inventory
+from berth.engine.records import DeviceRecord, SliceRecord
+from berth.model.claims import DeviceClaim, ExactRequest
+from berth.model.fence import goes_through, is_fence, without_fence
+from berth.model.slices import DeviceClass, DeviceTaintRule, ResourceSlice
+
+_Shape = tuple[str, tuple[str, ...]]
+"""A DeviceClass by name, and selectors beside those of the class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The drivers of the devices that a request matches, by the side of the fence."""
+
+    fenced: frozenset[str]
+    unfenced: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Why kube-scheduler could allocate a request: ``drivers`` that are not fenced.
+
+    No drivers: the request tolerates the fence.
+    """
+
+    request: str
+    class_name: str
+    drivers: tuple[str, ...] = ()
+
+
+class Fence:
+    """Taint rules and slices that make up the fence, as last observed.
+
+    A rule counts once it is settled: kube-scheduler may be about to write what it decided before
+    it saw the rule.
+    """
+
+    __slots__ = ("_by_slice", "_known", "_of_driver", "_settled", "rules")
+
+    def __init__(self) -> None:
+        self.rules: dict[str, DeviceTaintRule] = {}
+        self._settled: set[str] = set()
+        self._of_driver: dict[str, frozenset[str]] = {}
+        self._known: dict[_Shape, Reach] = {}
+        self._by_slice: dict[_Shape, dict[str, tuple[SliceRecord, Reach]]] = {}
+
+    def put_rule(self, rule: DeviceTaintRule) -> bool:
+        """Enter a rule; tell whether the fence is another now. What changed must settle anew."""
+        if not is_fence(rule.taint):
+            return self.drop_rule(rule.name)
+        if self.rules.get(rule.name) == rule:
+            return False
+        self.rules[rule.name] = rule
+        self._settled.discard(rule.name)
+        self.forget()
+        return True
+
+    def drop_rule(self, name: str) -> bool:
+        """Remove a rule; tell whether it was part of the fence."""
+        self._settled.discard(name)
+        self.forget()
+        return self.rules.pop(name, None) is not None
+
+    def settle(self, rule: DeviceTaintRule) -> bool:
+        """Let ``rule`` count, unless it is another by now; tell whether that changed anything."""
+        if self.rules.get(rule.name) != rule or rule.name in self._settled:
+            return False
+        self._settled.add(rule.name)
+        self.forget()
+        return True
+
+    def put_slice(self, published: ResourceSlice) -> tuple[ResourceSlice, bool]:
+        """Enter a slice; return it without its driver's fence, and whether that is another now."""
+        seen = without_fence(published)
+        before = self._of_driver.pop(published.name, None)
+        if seen is not published:
+            self._of_driver[published.name] = frozenset(
+                device.name
+                for device in published.devices
+                if any(is_fence(taint) for taint in device.taints)
+            )
+        changed = before != self._of_driver.get(published.name)
+        if changed:
+            self.forget()
+        return seen, changed
+
+    def drop_slice(self, name: str) -> None:
+        """Remove a slice; its devices are gone as well."""
+        self._of_driver.pop(name, None)
+
+    def devices_changed(self) -> None:
+        """Drop the sums of what was derived; what single slices add is kept."""
+        self._known.clear()
+
+    def forget(self) -> None:
+        """Drop what was derived: classes or the fence have changed."""
+        self._known.clear()
+        self._by_slice.clear()
+
+    def covers(self, device: DeviceRecord) -> bool:
+        """Tell whether the device is fenced."""
+        driver, pool, name = device.id
+        return name in self._of_driver.get(device.slice.name, ()) or any(
+            self.rules[rule].matches(driver, pool, name) for rule in self._settled
+        )
+
+    def reach(
+        self,
+        inventory: Inventory,
+        classes: Mapping[str, DeviceClass],
+        class_name: str,
+        selectors: Iterable[str | None] = (),
+    ) -> Reach:
+        """Return what a request for the class, with ``selectors`` of its own, can reach.
+
+        Remembered until ``forget``. A class that does not exist reaches nothing.
+        """
+        own = tuple("" if each is None else each for each in selectors)
+        known = self._known.get((class_name, own))
+        if known is None:
+            known = self._known[class_name, own] = self._reach(
+                inventory, classes.get(class_name), own
+            )
+        return known
+
+    def _reach(
+        self, inventory: Inventory, device_class: DeviceClass | None, own: tuple[str, ...]
+    ) -> Reach:
+        if device_class is None:
+            return Reach(frozenset(), frozenset())
+        expressions = (*(each.cel or "" for each in device_class.selectors), *own)
+        before = self._by_slice.get((device_class.name, own), {})
+        parts: dict[str, tuple[SliceRecord, Reach]] = {}
+        for record in inventory.slices:
+            known = before.get(record.slice.name)
+            if known is None or known[0] is not record:
+                known = record, self._reach_in(inventory, record, expressions)
+            parts[record.slice.name] = known
+        self._by_slice[device_class.name, own] = parts
+        return Reach(
+            frozenset().union(*(reach.fenced for _, reach in parts.values())),
+            frozenset().union(*(reach.unfenced for _, reach in parts.values())),
+        )
+
+    def _reach_in(
+        self, inventory: Inventory, record: SliceRecord, expressions: tuple[str, ...]
+    ) -> Reach:
+        sides: dict[bool, bool] = {True: False, False: False}
+        for device in record.devices:
+            side = self.covers(device)
+            # A selector that fails on a device does not match it: it reads attributes of its own
+            # driver, which other drivers' devices do not have.
+            sides[side] = sides[side] or all(
+                inventory.verdicts(each).verdict(device) is True for each in expressions
+            )
+        driver = frozenset({record.slice.driver})
+        return Reach(*(driver if sides[side] else frozenset() for side in (True, False)))
+
+    def holes(
+        self, inventory: Inventory, classes: Mapping[str, DeviceClass], spec: DeviceClaim
+    ) -> tuple[Hole, ...]:
+        """Return why kube-scheduler could allocate a claim of ``spec``; empty where it cannot."""
+        return tuple(
+            hole
+            for name, body in _bodies(spec)
+            if (hole := self._hole(inventory, classes, name, body)) is not None
+        )
+
+    def _hole(
+        self,
+        inventory: Inventory,
+        classes: Mapping[str, DeviceClass],
+        name: str,
+        body: ExactRequest,
+    ) -> Hole | None:
+        if any(goes_through(each) for each in body.tolerations):
+            return Hole(name, body.device_class_name)
+        own = (selector.cel for selector in body.selectors)
+        reach = self.reach(inventory, classes, body.device_class_name, own)
+        if reach.unfenced:
+            return Hole(name, body.device_class_name, tuple(sorted(reach.unfenced)))
+        return None
+
+
+def _bodies(spec: DeviceClaim) -> Iterator[tuple[str, ExactRequest]]:
+    for request in spec.requests:
+        for body in request.alternatives:
+            yield (f"{request.name}/{body.name}" if body.name else request.name, body)
