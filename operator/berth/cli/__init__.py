@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command ``berth``: one module a verb, joined here.
+"""The command ``berth``, also ``kubectl berth``: one module a verb, joined here.
 
 Exit codes of every verb: 0 yes, 1 no, 2 bad input. A verb imports what is heavy only when it runs.
 """
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +15,14 @@ import typer
 import berth
 from berth.cli import demo, explain, lint, local, release, run, simulate
 
+# kubectl runs a plugin by the name of its file; what a user typed has a space in it.
+IS_PLUGIN = Path(sys.argv[0]).stem == "kubectl-berth"
+
 app = typer.Typer(
     name="berth",
     no_args_is_help=True,
-    add_completion=True,
+    # The shell completes `kubectl`, which does not ask plugins in this way.
+    add_completion=not IS_PLUGIN,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,4 +55,4 @@ def _root(
 
 def main() -> None:
     """Run the command that the arguments name."""
-    app()
+    app(prog_name="kubectl berth" if IS_PLUGIN else "berth")
