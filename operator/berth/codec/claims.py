@@ -35,6 +35,7 @@ from berth.codec.fields import (
 from berth.codec.metadata import decode_owner
 from berth.codec.results import decode_opaque, decode_toleration, read_allocation
 from berth.model.claims import (
+from berth.codec.versions import claim_to_v1, template_to_v1
     EXACT_COUNT,
     ClaimConfig,
     ConsumerReference,
@@ -53,21 +54,21 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def decode_claim(obj: Mapping[str, Any]) -> ResourceClaim:
-    """Return the claim; fields that Berth does not read are ignored.
+    """Return the claim; fields that Berth does not read are ignored, older versions are read.
 
     Raises:
         DecodeError: If a field does not have the type that the API gives it.
     """
-    return decode_object("resourceclaim", obj, _claim)
+    return decode_object("resourceclaim", obj, lambda each: _claim(claim_to_v1(each)))
 
 
 def decode_template(obj: Mapping[str, Any]) -> ResourceClaimTemplate:
-    """Return the template; ``spec_json`` is the decoded JSON itself, so do not change it.
+    """Return the template; ``spec_json`` is the decoded JSON in the shape of v1: do not change it.
 
     Raises:
         DecodeError: As for claims.
     """
-    return decode_object("resourceclaimtemplate", obj, _template)
+    return decode_object("resourceclaimtemplate", obj, lambda each: _template(template_to_v1(each)))
 
 
 def _claim(obj: Json) -> ResourceClaim:

@@ -36,6 +36,7 @@ from berth.codec.fields import (
 from berth.codec.node_allocatable import decode_node_allocatable
 from berth.codec.node_selectors import decode_node_selector
 from berth.codec.results import decode_opaque
+from berth.codec.versions import slice_to_v1
 from berth.model.devices import (
     AttributeValue,
     CapacityRequestPolicy,
@@ -53,12 +54,12 @@ _EFFECTS = {effect.value: effect for effect in TaintEffect}
 
 
 def decode_slice(obj: Mapping[str, Any]) -> ResourceSlice:
-    """Return the slice; fields that Berth does not read are ignored.
+    """Return the slice; fields that Berth does not read are ignored, older versions are read.
 
     Raises:
         DecodeError: If a field does not have the type that the API gives it.
     """
-    return decode_object("resourceslice", obj, _slice)
+    return decode_object("resourceslice", obj, lambda each: _slice(slice_to_v1(each)))
 
 
 def decode_class(obj: Mapping[str, Any]) -> DeviceClass:

@@ -37,10 +37,8 @@ KINDS = (
     "Pod",
 )
 """The kinds that count, in the order in which they are entered."""
-OLD_SHAPE = frozenset(
-    {"resource.k8s.io/v1alpha2", "resource.k8s.io/v1alpha3", "resource.k8s.io/v1beta1"}
-)
-"""Versions whose slices and claims look different; their DeviceTaintRules do not."""
+OLD_SHAPE = frozenset({"resource.k8s.io/v1alpha2", "resource.k8s.io/v1alpha3"})
+"""Versions whose slices and claims are not read; their DeviceTaintRules are."""
 
 
 @dataclass(slots=True)

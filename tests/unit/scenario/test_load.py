@@ -65,13 +65,13 @@ def test_mistakes_can_be_left_out() -> None:
 
 
 def test_old_versions_are_refused_with_a_remedy() -> None:
-    old = obj("DeviceClass", "c", apiVersion="resource.k8s.io/v1beta1")
+    old = obj("DeviceClass", "c", apiVersion="resource.k8s.io/v1alpha3")
 
     with pytest.raises(DecodeError) as caught:
         load([old])
 
     assert str(caught.value) == (
-        "dump.json: deviceclass c: apiVersion: resource.k8s.io/v1beta1 is not read: "
+        "dump.json: deviceclass c: apiVersion: resource.k8s.io/v1alpha3 is not read: "
         "ask for `deviceclasses.v1.resource.k8s.io`"
     )
 
