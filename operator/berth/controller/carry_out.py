@@ -54,10 +54,11 @@ log = structlog.get_logger("berth.reconcile")
 class CarryOut:
     """Executes verdicts; each pod is in the hands of at most one task.
 
-    ``changed`` is called when a pod became dirty in the ledger.
+    ``changed`` is called when a pod became dirty in the ledger, ``gave`` when the claims of a pod
+    without a gate are allocated, with the node and the claims.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it connects, each named
         self,
         cluster: Cluster,
         writer: Writer,
@@ -65,12 +66,14 @@ class CarryOut:
         metrics: Metrics,
         *,
         changed: Callable[[], None],
+        gave: Callable[[Pod, str, tuple[ResourceClaim, ...]], None],
     ) -> None:
         self._cluster = cluster
         self._writer = writer
         self._events = events
         self._metrics = metrics
         self._changed = changed
+        self._gave = gave
         self._tasks: dict[PodKey, asyncio.Task[None]] = {}
         self._changed_meanwhile: set[PodKey] = set()
 
@@ -119,7 +122,7 @@ class CarryOut:
             # Answered, so known: nothing in doubt. The pod is decided anew, a little later.
             self._cluster.forget(pod.key)
             log.warning("write refused", pod=str(pod.key), error=str(error))
-            self._retry_later(pod.key)
+            self.retry_later(pod.key)
         finally:
             del self._tasks[pod.key]
             if pod.key in self._changed_meanwhile:
@@ -127,12 +130,14 @@ class CarryOut:
                 self._cluster.mark_dirty(pod.key)
                 self._changed()
 
-    def _retry_later(self, key: PodKey) -> None:
+    def retry_later(self, key: PodKey, seconds: float = RETRY_SECONDS) -> None:
+        """Have the pod decided again in a while."""
+
         def again() -> None:
             self._cluster.mark_dirty(key)
             self._changed()
 
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, again)
+        asyncio.get_running_loop().call_later(seconds, again)
 
     async def _carry_out(self, pod: Pod, verdict: Allocate) -> None:
         consumer = ConsumerReference(resource="pods", name=pod.name, uid=pod.uid)
@@ -143,12 +148,18 @@ class CarryOut:
         for claim in verdict.allocated:
             if any(known.uid == pod.uid for known in claim.reserved_for):
                 continue
+            # kube-scheduler reserves it, and takes the entry back whenever an attempt of it fails.
+            if not pod.is_gated and claim.allocation is not None and claim.allocation.timestamp:
+                continue
             if not await self._reserve(pod, claim, consumer):
                 return
-        if await self._let_go(pod, placed.node if placed.pin else None):
-            self._metrics.allocated()
-            devices = describe_devices(verdict.claims, verdict.allocated, placed)
-            self._events.post(pod, "Normal", ALLOCATED, f"node {placed.node}: {devices}")
+        if not pod.is_gated:
+            self._gave(pod, placed.node, verdict.claims)
+        elif not await self._let_go(pod, placed.node if placed.pin else None):
+            return
+        self._metrics.allocated()
+        devices = describe_devices(verdict.claims, verdict.allocated, placed)
+        self._events.post(pod, "Normal", ALLOCATED, f"node {placed.node}: {devices}")
 
     async def _write_claim(
         self, pod: Pod, claim: ResourceClaim, result: AllocationResult, consumer: ConsumerReference
@@ -173,7 +184,7 @@ class CarryOut:
                 self._events.post(pod, "Warning", FAILED, f"claim {claim.key}: {detail}")
                 log.error("claim write refused", claim=str(claim.key), error=detail)
                 # No event will cure it, so neither a hot loop nor silence: try again in a while.
-                self._retry_later(pod.key)
+                self.retry_later(pod.key)
                 return False
         self._changed_meanwhile.add(pod.key)
         return False
@@ -188,7 +199,7 @@ class CarryOut:
                 log.info("claim changed under the write", claim=str(claim.key), reason=detail)
             case ClaimRefused(detail):
                 self._events.post(pod, "Warning", FAILED, f"claim {claim.key}: {detail}")
-                self._retry_later(pod.key)
+                self.retry_later(pod.key)
                 return False
             case _:
                 self._cluster.remove_claim(claim.key, claim.uid)
@@ -234,7 +245,7 @@ class CarryOut:
                     pod, "Warning", FAILED, f"the scheduling gate could not be removed: {detail}"
                 )
                 log.error("ungating refused", pod=str(pod.key), error=detail)
-                self._retry_later(pod.key)
+                self.retry_later(pod.key)
         return False
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from berth.controller.ungated import Refused, Stuck, behind_fence, decide_ungated
 from berth.decision import Allocate, Blocked, Leave, NoFit, decide_claims
 from berth.explain import messages
 from berth.model.claims import ResourceClaim
@@ -26,6 +27,7 @@ __all__ = [
     "Blocked",
     "Leave",
     "NoFit",
+    "Refused",
     "ReleaseGate",
     "Stuck",
     "Verdict",
@@ -41,28 +43,30 @@ class ReleaseGate:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """Berth has done its part, but kube-scheduler does not place the pod; ``message`` says why."""
-
-    message: str
+Verdict = Leave | ReleaseGate | Blocked | NoFit | Allocate | Stuck | Refused
 
 
-Verdict = Leave | ReleaseGate | Blocked | NoFit | Allocate | Stuck
-
-
-def decide(cluster: Cluster, pod: Pod, *, budget: int) -> Verdict:
+def decide(
+    cluster: Cluster,
+    pod: Pod,
+    *,
+    budget: int,
+    fenced: bool = False,
+    refused: frozenset[str] = frozenset(),
+) -> Verdict:
     """Return what is to be done about ``pod`` now.
 
     Args:
         cluster: The ledger; read only.
         pod: The pod as last seen.
         budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
+        fenced: Whether pods without a gate are allocated too, where all their devices are fenced.
+        refused: Nodes that such a pod is not to be given at once again.
     """
     if pod.deleting or pod.is_terminal or pod.node_name:
         return Leave("the pod is bound, finished or being deleted")
     if not pod.is_gated:
-        return _ungated(cluster, pod)
+        return decide_ungated(cluster, pod, budget=budget, fenced=fenced, refused=refused)
     # A queueing system holds the pod too: devices given now would lie idle until it lets go.
     if any(gate != SCHEDULING_GATE for gate in pod.gates):
         return Leave("another scheduling gate is on the pod")
@@ -85,6 +89,8 @@ def _with_claims(
         return ReleaseGate("no AllocationPolicy covers the pod's claims")
     if foreign:
         return Blocked(messages.not_all_ours(pod, [claim.key for claim in foreign]))
+    if message := behind_fence(cluster, pod):
+        return Blocked(message)
     return decide_claims(cluster, pod, claims, budget=budget)
 
 
@@ -94,21 +100,6 @@ def _missing(cluster: Cluster, pod: Pod, reference: PodClaimReference) -> Verdic
     if (pod.namespace, reference.template_name) not in cluster.templates:
         return Blocked(messages.template_missing(pod, reference.name, reference.template_name))
     return Leave(f"the claim for `{reference.name}` has not been generated yet")
-
-
-def _ungated(cluster: Cluster, pod: Pod) -> Verdict:
-    if not pod.unschedulable_message or not pod.claims:
-        return Leave("the pod is kube-scheduler's")
-    for reference, _ in pod.resolved_claims():
-        claim = cluster.claim_of(pod, reference)
-        if (
-            claim is None
-            or claim.allocation is None
-            or not cluster.is_ours(claim)
-            or all(consumer.uid != pod.uid for consumer in claim.reserved_for)
-        ):
-            return Leave("the pod is kube-scheduler's")
-    return Stuck(messages.allocated_but_unschedulable(pod, pod.unschedulable_message))
 
 
 def with_share_ids(placed: Placed, new_id: Callable[[], str]) -> Placed:

@@ -12,6 +12,7 @@ Source: ``docs/architecture.md``, the way of one claim.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from berth.controller.decide import (
     Blocked,
     Leave,
     NoFit,
+    Refused,
     ReleaseGate,
     Stuck,
     Verdict,
@@ -31,9 +33,11 @@ from berth.controller.decide import (
     with_share_ids,
 )
 from berth.controller.events import EventRecorder
+from berth.controller.given import Given
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
 from berth.decision import why_not, why_not_fully
+from berth.explain import messages
 from berth.explain.line import cause_key, one_line
 from berth.model.pods import Pod, PodKey
 from berth.state.cluster import Cluster
@@ -44,6 +48,7 @@ EXPLAINED_PER_ROUND = 64
 """Explanations made before the task looks for allocation work again."""
 
 UNSCHEDULABLE = "AllocatedPodUnschedulable"
+TAKEN_BACK = "AllocationTakenBack"
 
 log = structlog.get_logger("berth.reconcile")
 
@@ -51,7 +56,8 @@ log = structlog.get_logger("berth.reconcile")
 class Reconciler:
     """Decides dirty pods in order of priority, creation and uid, and carries decisions out.
 
-    Every pod is in at most one of: dirty (in the ledger), being carried out, waiting.
+    Every pod is in at most one of: dirty (in the ledger), being carried out, waiting. ``fenced``
+    tells that pods without a gate are allocated as well, as far as the fence reaches.
     """
 
     def __init__(  # noqa: PLR0913 - the parts it connects, each named
@@ -63,14 +69,19 @@ class Reconciler:
         *,
         may_write: Callable[[], bool],
         budget: int,
+        fenced: bool = False,
     ) -> None:
         self._cluster = cluster
         self._events = events
         self._metrics = metrics
         self._may_write = may_write
         self._budget = budget
+        self._fenced = fenced
         self._wake = asyncio.Event()
-        self._carrying_out = CarryOut(cluster, writer, events, metrics, changed=self.poke)
+        self._given = Given(time.monotonic)
+        self._carrying_out = CarryOut(
+            cluster, writer, events, metrics, changed=self.poke, gave=self._given.gave
+        )
         self._to_explain: dict[PodKey, None] = {}
         self._said: dict[PodKey, tuple[str, str]] = {}
         self._slice_began = 0.0
@@ -108,8 +119,9 @@ class Reconciler:
         pod = self._cluster.pods.get(key)
         if pod is None:
             self._said.pop(key, None)
+            self._given.forget(key)
             return
-        if key in self._carrying_out.busy:
+        if key in self._carrying_out.busy or self._rests(pod):
             return
         with self._metrics.allocation_seconds.time():
             verdict = self._decided(pod)
@@ -126,29 +138,55 @@ class Reconciler:
             case NoFit():
                 self._cluster.wait(key)
                 self._to_explain[key] = None
-            case Stuck(message):
-                self._say(pod, "Warning", UNSCHEDULABLE, message)
+            case Stuck() | Refused():
+                self._left_to_scheduler(pod, verdict)
             case Allocate():
-                self._cluster.stop_waiting(key)
-                self._to_explain.pop(key, None)
-                self._said.pop(key, None)
-                placed = with_share_ids(verdict.placed, lambda: str(uuid.uuid4()))
-                verdict = replace(verdict, placed=placed)
-                results = placed.results
-                self._cluster.assume(
-                    key,
-                    placed.node,
-                    {
-                        claim.key: result
-                        for claim, result in zip(verdict.claims, results, strict=True)
-                    },
-                )
-                self._carrying_out.allocate(pod, verdict)
+                self._allocate(pod, verdict)
+
+    def _allocate(self, pod: Pod, verdict: Allocate) -> None:
+        self._cluster.stop_waiting(pod.key)
+        self._to_explain.pop(pod.key, None)
+        self._said.pop(pod.key, None)
+        placed = with_share_ids(verdict.placed, lambda: str(uuid.uuid4()))
+        results = zip(verdict.claims, placed.results, strict=True)
+        self._cluster.assume(pod.key, placed.node, {claim.key: result for claim, result in results})
+        self._carrying_out.allocate(pod, replace(verdict, placed=placed))
+
+    def _left_to_scheduler(self, pod: Pod, verdict: Stuck | Refused) -> None:
+        if isinstance(verdict, Refused):
+            self._cluster.wait(pod.key)
+            self._say_failed(pod, verdict.message, "refused")
+            self._carrying_out.retry_later(pod.key, self._given.next_try(pod))
+        elif self._given.is_news(pod):
+            self._say(pod, "Warning", UNSCHEDULABLE, verdict.message)
+
+    def _rests(self, pod: Pod) -> bool:
+        """Tell whether ``pod`` has to wait, because kube-scheduler takes back what it is given."""
+        if pod.node_name or pod.is_terminal:
+            self._given.forget(pod.key)
+            return False
+        node = self._given.taken_back(self._cluster, pod)
+        if node:
+            self._cluster.forget(pod.key)
+            self._metrics.allocated("taken_back")
+            log.warning("allocation taken back", pod=str(pod.key), node=node)
+            message = messages.taken_back(pod, node, pod.unschedulable_message)
+            self._say(pod, "Warning", TAKEN_BACK, message)
+        pause = self._given.pause(pod)
+        if pause:
+            self._carrying_out.retry_later(pod.key, pause)
+        return pause > 0
 
     def _decided(self, pod: Pod) -> Verdict:
         """Decide; a mistake of ours that one pod brings to light must not stop all others."""
         try:
-            return decide(self._cluster, pod, budget=self._budget)
+            return decide(
+                self._cluster,
+                pod,
+                budget=self._budget,
+                fenced=self._fenced,
+                refused=self._given.refused(pod),
+            )
         except AssertionError:
             # A broken invariant: nothing that was decided on this ledger can be trusted.
             raise

@@ -20,6 +20,8 @@ from berth.model.pods import Pod
 MAX_MESSAGE_BYTES = 1024
 """``NoteLengthLimit`` of events.k8s.io; the API server refuses a longer note."""
 ELLIPSIS = "…"
+MAX_NODES = 5
+"""Nodes that a message names."""
 
 
 def fit_event(text: str) -> str:
@@ -79,6 +81,55 @@ def not_all_ours(pod: Pod, foreign: Sequence[ClaimKey]) -> str:
     return fit_event(
         f"pod {pod.key}: {noun} {names} {verb} not covered by any AllocationPolicy "
         "while the pod's other claims are: Berth allocates all claims of a pod or none"
+    )
+
+
+def not_fenced(
+    pod: Pod, claim: ClaimKey, request: str, class_name: str, drivers: Sequence[str]
+) -> str:
+    """Say why Berth leaves the claim of a pod without a gate alone; no ``drivers``: it tolerates.
+
+    kube-scheduler could allocate the claim, and both would give out the same devices.
+    """
+    where = f"pod {pod.key}, claim {claim}: request {request}"
+    if not drivers:
+        return fit_event(
+            f"{where} tolerates the taint berth.dev/fence, so that kube-scheduler may allocate it: "
+            "Berth leaves it alone; hint: tolerate single taints by their keys"
+        )
+    noun = "driver" if len(drivers) == 1 else "drivers"
+    return fit_event(
+        f"{where} of class {class_name} also matches devices of {noun} {', '.join(drivers)}, "
+        "which are not all fenced, so that kube-scheduler may allocate it: Berth leaves it alone; "
+        "hint: fence them, or narrow the class or the request to fenced devices"
+    )
+
+
+def extended_behind_fence(pod: Pod, resource: str, class_name: str, drivers: Sequence[str]) -> str:
+    """Say that nobody can serve an extended resource, and what to ask for instead."""
+    noun = "driver" if len(drivers) == 1 else "drivers"
+    return fit_event(
+        f"pod {pod.key}: extended resource {resource} stands for DeviceClass {class_name}, and "
+        f"devices of {noun} {', '.join(drivers)} are fenced: only kube-scheduler allocates "
+        "extended resources, and only Berth fenced devices; hint: ask for the class in a "
+        "ResourceClaim, or take the driver out of the fence"
+    )
+
+
+def refused_by_scheduler(pod: Pod, nodes: Sequence[str], detail: str) -> str:
+    """Say that kube-scheduler took back what Berth gave on every node that would do."""
+    shown = ", ".join(nodes[:MAX_NODES]) + (", …" if len(nodes) > MAX_NODES else "")
+    return fit_event(
+        f"pod {pod.key}: kube-scheduler took back what was allocated on {shown}, and no other node "
+        f"has the devices: {detail or 'it does not say why'}; Berth tries again in a while"
+    )
+
+
+def taken_back(pod: Pod, node: str, detail: str) -> str:
+    """Say that kube-scheduler has taken back an allocation of Berth's."""
+    return fit_event(
+        f"pod {pod.key}: kube-scheduler took back what was allocated on node {node}: "
+        f"{detail or 'it does not say why'}; Berth allocates anew"
     )
 
 
