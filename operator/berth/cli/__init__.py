@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import berth
-from berth.cli import demo, explain, lint, local, release, run, simulate
+from berth.cli import audit, demo, explain, lint, local, release, run, simulate
 
 # kubectl runs a plugin by the name of its file; what a user typed has a space in it.
 IS_PLUGIN = Path(sys.argv[0]).stem == "kubectl-berth"
@@ -32,6 +32,7 @@ app.command("run")(run.run)
 app.command("explain")(explain.explain)
 app.command("simulate")(simulate.simulate)
 app.command("lint")(lint.lint)
+app.command("audit")(audit.audit)
 app.command("release")(release.release)
 app.command("demo")(demo.demo)
 app.add_typer(local.app, name="local")

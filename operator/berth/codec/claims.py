@@ -9,6 +9,7 @@ Source: ``resource.k8s.io/v1`` ResourceClaim, ResourceClaimTemplate and their de
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -34,8 +35,8 @@ from berth.codec.fields import (
 )
 from berth.codec.metadata import decode_owner
 from berth.codec.results import decode_opaque, decode_toleration, read_allocation
-from berth.model.claims import (
 from berth.codec.versions import claim_to_v1, template_to_v1
+from berth.model.claims import (
     EXACT_COUNT,
     ClaimConfig,
     ConsumerReference,
@@ -96,7 +97,19 @@ def _with_metadata(
         created=unique_text(obj, "creationTimestamp"),
         allocation=allocation,
         reserved_for=reserved_for,
+        allocated_by="" if allocation is None else _managers_of_allocation(obj),
     )
+
+
+def _managers_of_allocation(obj: Json) -> str:
+    """Return who wrote ``status.allocation``; nearly always one of a handful of names."""
+    managers = {name for name in parts(obj, "managedFields", _manager_of_allocation) if name}
+    return sys.intern(", ".join(sorted(managers)))
+
+
+def _manager_of_allocation(obj: Json) -> str:
+    status = part(obj, "fieldsV1", lambda fields: child(fields, "f:status"))
+    return text(obj, "manager") if "f:allocation" in status else ""
 
 
 def _annotations(obj: Json) -> Mapping[str, str]:

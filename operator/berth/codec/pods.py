@@ -31,7 +31,7 @@ from berth.codec.node_allocatable import containers_by_reference, decode_pod_lev
 from berth.codec.node_selectors import decode_node_selector
 from berth.codec.resources import decode_extended_requests, decode_host_ports, decode_requests
 from berth.model.nodes import NodeSelector
-from berth.model.pods import Pod, PodClaimReference, PodToleration
+from berth.model.pods import TERMINAL_PHASES, Pod, PodClaimReference, PodToleration
 
 POD_AFFINITY = "podAffinity"
 POD_ANTI_AFFINITY = "podAntiAffinity"
@@ -102,11 +102,19 @@ def _spec(obj: Json) -> dict[str, Any]:
 def _status(obj: Json) -> dict[str, Any]:
     messages = parts(obj, "conditions", _unschedulable) if obj.get("conditions") else ()
     names = parts(obj, "resourceClaimStatuses", _claim_name)
+    phase = text(obj, "phase") or "Pending"
     return {
-        "phase": text(obj, "phase") or "Pending",
+        "phase": phase,
+        "finished": _last_change(obj) if phase in TERMINAL_PHASES else "",
         "claim_names": MappingProxyType(dict(names)) if names else _NO_NAMES,
         "unschedulable_message": "".join(messages),
     }
+
+
+def _last_change(obj: Json) -> str:
+    # The text of UTC times in whole seconds, which is what the API stores, sorts as the times do.
+    changes = parts(obj, "conditions", lambda each: unique_text(each, "lastTransitionTime"))
+    return max(changes, default="")
 
 
 def _affinity(obj: Json) -> tuple[NodeSelector | None, tuple[str, ...]]:

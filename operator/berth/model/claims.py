@@ -169,6 +169,8 @@ class ResourceClaim:
 
     ``allocation`` is ``None`` while the claim is not allocated. ``deleting`` tells that a
     deletion timestamp is set. ``resource_version`` is opaque text, as the API has it.
+    ``allocated_by`` is the field manager that wrote the allocation, or several joined by commas;
+    empty where there is none, or where the object does not tell.
     """
 
     namespace: str
@@ -183,6 +185,7 @@ class ResourceClaim:
     created: str = ""
     allocation: AllocationResult | None = None
     reserved_for: tuple[ConsumerReference, ...] = ()
+    allocated_by: str = ""
 
     @property
     def key(self) -> ClaimKey:

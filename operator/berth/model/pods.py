@@ -19,6 +19,7 @@ DEVICE_CLASS_PREFIX = "deviceclass.resource.kubernetes.io/"
 """What an extended resource name that means a DeviceClass by its name begins with (KEP-5004)."""
 SCHEDULING_GATE = "berth.dev/dra"
 """The scheduling gate that holds a pod until Berth has allocated its claims."""
+TERMINAL_PHASES = frozenset({"Succeeded", "Failed"})
 
 
 class PodKey(NamedTuple):
@@ -93,6 +94,8 @@ class Pod:
     ``extended_requests`` is the part of that which DeviceClasses may stand for, by container.
     ``pod_level_room`` is what pod-level requests leave for devices beside the containers, for the
     resources that have one.
+    ``finished`` is when the last condition of a terminal pod changed, as the API has it; empty for
+    other pods, and where the object does not tell.
     ``unmodelled`` names scheduling features that Berth does not weigh (pod affinity, topology
     spread, volumes), in a fixed order.
     """
@@ -121,6 +124,7 @@ class Pod:
     unschedulable_message: str = ""
     owner_kind: str = ""
     pod_group: str = ""
+    finished: str = ""
 
     @property
     def key(self) -> PodKey:
@@ -130,7 +134,7 @@ class Pod:
     @property
     def is_terminal(self) -> bool:
         """Tell whether the pod has finished."""
-        return self.phase in {"Succeeded", "Failed"}
+        return self.phase in TERMINAL_PHASES
 
     @property
     def is_gated(self) -> bool:

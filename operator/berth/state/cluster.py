@@ -47,6 +47,7 @@ class Cluster:
         self._claims = ClaimsIndex()
         self._pods = PodsIndex()
         self._in_use = DevicesInUse()
+        self.in_use = self._in_use.view
         self._usage = NodeUsage()
         self._assumed = Assumptions()
         self._published = Published(features)
