@@ -21,7 +21,7 @@ GC_THRESHOLDS = (200_000, 50, 100)
 def run(
     *,
     mode: Annotated[
-        str | None, typer.Option(help="What Berth may do: `observe` or `gated`.")
+        str | None, typer.Option(help="What Berth may do: `observe`, `gated` or `fenced`.")
     ] = None,
     namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease.")] = None,
     generate_claims: Annotated[

@@ -34,8 +34,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    mode: Literal["observe", "gated"] = Field(
-        default="gated", description="What Berth may do: watch and explain, or allocate gated pods."
+    mode: Literal["observe", "gated", "fenced"] = Field(
+        default="gated",
+        description="What Berth may do: watch and explain, allocate gated pods, or allocate also "
+        "pods without a gate whose devices are fenced.",
     )
     namespace: str = Field(
         default="berth-system", description="Namespace of the Lease; the operator's own."

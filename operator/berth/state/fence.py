@@ -76,8 +76,8 @@ class Fence:
         return self.rules.pop(name, None) is not None
 
     def settle(self, rule: DeviceTaintRule) -> bool:
-        """Let ``rule`` count, unless it is another by now; tell whether that changed anything."""
-        if self.rules.get(rule.name) != rule or rule.name in self._settled:
+        """Let ``rule`` count, if it is the very one that is known; tell whether it did not yet."""
+        if self.rules.get(rule.name) is not rule or rule.name in self._settled:
             return False
         self._settled.add(rule.name)
         self.forget()
