@@ -101,6 +101,7 @@ class Operator:
             self.metrics,
             may_write=self.may_write,
             budget=settings.search_budget,
+            fenced=settings.mode == "fenced",
         )
         self.generator = ClaimGenerator(
             self.cluster, self.api, self.events, may_write=self.may_write

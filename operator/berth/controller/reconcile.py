@@ -33,6 +33,7 @@ from berth.controller.decide import (
     with_share_ids,
 )
 from berth.controller.events import EventRecorder
+from berth.controller.fence_watch import FenceWatch
 from berth.controller.given import Given
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
@@ -79,6 +80,7 @@ class Reconciler:
         self._fenced = fenced
         self._wake = asyncio.Event()
         self._given = Given(time.monotonic)
+        self._fence = FenceWatch(cluster, self.poke)
         self._carrying_out = CarryOut(
             cluster, writer, events, metrics, changed=self.poke, gave=self._given.gave
         )
@@ -96,6 +98,7 @@ class Reconciler:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                self._fence.look()
                 if self._may_write():
                     await self._decide_dirty()
                     await self._explain_some()

@@ -19,7 +19,7 @@ def test_every_mistake_is_named_with_its_variable() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({"BERTH_MODE": "gate", "BERTH_HTTP_PORT": "70000"})
     assert str(caught.value) == (
-        "setting `mode` (BERTH_MODE): Input should be 'observe' or 'gated', not `gate`\n"
+        "setting `mode` (BERTH_MODE): Input should be 'observe', 'gated' or 'fenced', not `gate`\n"
         "setting `http_port` (BERTH_HTTP_PORT): Input should be less than or equal to 65535, "
         "not `70000`"
     )
