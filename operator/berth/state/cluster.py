@@ -59,6 +59,7 @@ class Cluster:
         self.nodes: Mapping[str, Node] = MappingProxyType(self._usage.nodes)
         self.slices: Mapping[str, ResourceSlice] = MappingProxyType(self._published.slices)
         self.taint_rules: Mapping[str, DeviceTaintRule] = MappingProxyType(self._published.rules)
+        self.fence_rules = MappingProxyType(self._published.fence.rules)
         self.classes: Mapping[str, DeviceClass] = MappingProxyType(self._published.classes)
         self.templates: Mapping[tuple[str, str], ResourceClaimTemplate] = MappingProxyType(
             self._templates
