@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import inspect
 from typing import Any
+from unittest.mock import AsyncMock
 
 import kopf
 import pytest
+from kubernetes_asyncio.client import Configuration
 
-from berth.controller.app import register
+from berth.controller.app import register, register_feeds
+from berth.controller.credentials import Credentials
+from berth.controller.operator import Operator
+from berth.controller.served import Served
 from berth.controller.settings import Settings
 
 OURS = "berth.dev"
@@ -39,7 +44,10 @@ def writing_handlers(registry: kopf.OperatorRegistry) -> list[str]:
 @pytest.mark.parametrize("feed", ["informer", "kopf"])
 def test_no_handler_of_berth_writes_into_objects_of_others(feed: str) -> None:
     registry = kopf.OperatorRegistry()
-    register(registry, Settings(claims_feed=feed))  # type: ignore[arg-type]  # from parametrize
+    settings = Settings(claims_feed=feed)  # type: ignore[arg-type]  # from parametrize
+    running = register(registry, settings)
+    operator = Operator(settings, Credentials(AsyncMock(), Configuration(), "test"), Served())
+    register_feeds(registry, running, operator.fed_by_kopf)
 
     assert writing_handlers(registry) == []
     watched = {handler.id for handler in registry._watching.get_all_handlers()}

@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from berth.controller.api import ApiClient
 
 STDIN = "-"
-_DRA = "/apis/resource.k8s.io/v1"
+DRA_KINDS = (
+    ("DeviceClass", "deviceclasses"),
+    ("ResourceSlice", "resourceslices"),
+    ("ResourceClaim", "resourceclaims"),
+    ("ResourceClaimTemplate", "resourceclaimtemplates"),
+    ("DeviceTaintRule", "devicetaintrules"),
+)
+"""Each in the version that the cluster serves; the last one need not be served."""
 LISTS = (
-    ("DeviceClass", f"{_DRA}/deviceclasses"),
-    ("ResourceSlice", f"{_DRA}/resourceslices"),
-    ("ResourceClaim", f"{_DRA}/resourceclaims"),
-    ("ResourceClaimTemplate", f"{_DRA}/resourceclaimtemplates"),
     ("Node", "/api/v1/nodes"),
     ("Pod", "/api/v1/pods"),
     ("Namespace", "/api/v1/namespaces"),
 )
-OPTIONAL_LISTS = (
-    ("DeviceTaintRule", f"{_DRA}/devicetaintrules"),
-    ("AllocationPolicy", "/apis/berth.dev/v1alpha1/allocationpolicies"),
-)
-"""Kinds that a cluster need not serve."""
+OPTIONAL_LISTS = (("AllocationPolicy", "/apis/berth.dev/v1alpha1/allocationpolicies"),)
+"""Kinds that a cluster need not serve, or that need not be readable."""
 MAX_WARNINGS = 5
 MAX_NAMES = 8
 
@@ -175,13 +175,16 @@ def context_namespace(kubeconfig: str | None, context: str | None) -> str:
 
 
 async def _listed(kubeconfig: str | None, context: str | None) -> list[ApiObject]:
-    from berth.controller.api import ApiClient, require_served  # noqa: PLC0415 - pulls in Kopf
+    from berth.controller.api import ApiClient  # noqa: PLC0415 - pulls in Kopf
     from berth.controller.credentials import load_credentials  # noqa: PLC0415 - as above
+    from berth.controller.served import discover  # noqa: PLC0415 - as above
 
     async with ApiClient(await load_credentials(kubeconfig, context)) as api:
         await api.open()
-        await require_served(api, "resource.k8s.io/v1", "resourceclaims")
+        served = await discover(api)
+        dra = [(kind, path) for kind, plural in DRA_KINDS if (path := served.path_of(plural))]
         lists = await asyncio.gather(
+            *(_list(api, kind, path, optional=kind == "DeviceTaintRule") for kind, path in dra),
             *(_list(api, kind, path, optional=False) for kind, path in LISTS),
             *(_list(api, kind, path, optional=True) for kind, path in OPTIONAL_LISTS),
         )

@@ -80,7 +80,7 @@ class NotServedError(BerthError):
         self.group_version = group_version
         self.plural = plural
         if group_version == "resource.k8s.io/v1":
-            remedy = "Kubernetes 1.34 or newer is needed"
+            remedy = "Kubernetes 1.34 or newer is needed, or one that serves v1beta2 or v1beta1"
         elif group_version.startswith("berth.dev/"):
             remedy = "install the CustomResourceDefinitions of the chart's `crds` folder"
         else:

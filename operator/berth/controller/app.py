@@ -12,15 +12,17 @@ Source: ``docs/adr/0004-on-event-only.md``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import kopf
 
-from berth.controller.credentials import load_credentials
-from berth.controller.kinds import KOPF_FED
+from berth.controller.api import ApiClient
+from berth.controller.credentials import Credentials, load_credentials
+from berth.controller.feeds import KopfFedKind
 from berth.controller.logs import configure_logging
 from berth.controller.operator import Operator
+from berth.controller.served import Served, discover
 from berth.controller.settings import Settings
 from berth.errors import BerthError
 
@@ -59,12 +61,15 @@ class NoProgress(kopf.ProgressStorage):
         return essence
 
 
-def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
+def register(registry: kopf.OperatorRegistry, settings: Settings) -> Mapping[str, Operator]:
     """Register Berth's handlers in ``registry``.
 
     Args:
         registry: Kopf's default registry, or one of its own for each operator in a process.
         settings: What this replica shall do.
+
+    Returns:
+        A live view: holds ``operator`` as long as one runs.
     """
     running: dict[str, Operator] = {}
 
@@ -79,11 +84,19 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
         configure_logging(settings.log_format, settings.log_level)
         try:
             credentials = await load_credentials(settings.kubeconfig, settings.context)
-            running["operator"] = Operator(settings, credentials)
+            served = await _served(credentials)
+            running["operator"] = Operator(settings, credentials, served)
             await running["operator"].start()
-        except BerthError as error:
-            # Permanent: Kopf would otherwise try the start-up again for ever.
-            raise kopf.PermanentError(str(error)) from error
+            # Only now is it known which kinds there are, and Kopf looks for handlers only later.
+            register_feeds(registry, running, running["operator"].fed_by_kopf)
+        except BaseException as error:
+            # Kopf cleans up only what has started; an interrupted start has not.
+            if (half := running.pop("operator", None)) is not None:
+                await half.stop()
+            if isinstance(error, BerthError):
+                # Permanent: Kopf would otherwise try the start-up again for ever.
+                raise kopf.PermanentError(str(error)) from error
+            raise
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -101,11 +114,21 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> None:
             running["operator"].readiness() if "operator" in running else {"operator": "starting"}
         )
 
-    kinds = dict(KOPF_FED)
-    if settings.claims_feed == "kopf":
-        kinds["resourceclaims"] = ("resource.k8s.io", "v1")
-    for plural, (group, version) in kinds.items():
-        _register_event(registry, running, group, version, plural)
+    return running
+
+
+async def _served(credentials: Credentials) -> Served:
+    async with ApiClient(credentials) as api:
+        await api.open()
+        return await discover(api)
+
+
+def register_feeds(
+    registry: kopf.OperatorRegistry, running: Mapping[str, Operator], kinds: Iterable[KopfFedKind]
+) -> None:
+    """Register a handler for each kind that Kopf feeds to the operator in ``running``."""
+    for kind in kinds:
+        _register_event(registry, running, kind.group, kind.version, kind.plural)
 
 
 def _register_event(

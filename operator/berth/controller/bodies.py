@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from berth.codec.node_selectors import encode_node_selector
+from berth.codec.versions import GROUP, V1, spec_from_v1
 from berth.model.claims import (
     DELETE_PROTECTION_FINALIZER,
     POD_CLAIM_NAME_ANNOTATION,
@@ -141,9 +142,20 @@ def _with_pin(term: NodeSelectorTerm, pin: NodeSelectorRequirement) -> NodeSelec
 
 
 def generated_claim(
-    pod: Pod, reference: PodClaimReference, template: ResourceClaimTemplate
+    pod: Pod, reference: PodClaimReference, template: ResourceClaimTemplate, version: str = V1
+def touch_patch(pod: Pod, value: str) -> Body:
+    """Return the merge patch of a pod that changes nothing of it but an annotation of Berth's."""
+    return {
+        "metadata": {
+            "uid": pod.uid,
+            "resourceVersion": pod.resource_version,
+            "annotations": {REGENERATE_ANNOTATION: value},
+        }
+    }
+
+
 ) -> Body:
-    """Return the claim that a pod's reference to a template asks for.
+    """Return the claim that a pod's reference to a template asks for, as ``version`` wants it.
 
     Name, owner, labels and annotation are those of kube-controller-manager, which therefore
     takes such a claim for its own, and the other way round.
@@ -166,10 +178,10 @@ def generated_claim(
     if template.labels:
         metadata["labels"] = dict(template.labels)
     return {
-        "apiVersion": "resource.k8s.io/v1",
+        "apiVersion": f"{GROUP}/{version}",
         "kind": "ResourceClaim",
         "metadata": metadata,
-        "spec": dict(template.spec_json),
+        "spec": spec_from_v1(template.spec_json, version),
     }
 
 

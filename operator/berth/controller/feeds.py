@@ -31,7 +31,6 @@ class KopfFedKind:
 
     ``apply`` takes the API object and may raise ``DecodeError``; ``remove`` takes namespace and
     name. ``undecodable`` is told of objects that cannot be used, after they were removed.
-    ``optional`` kinds may not be served by this cluster.
     """
 
     group: str
@@ -40,7 +39,6 @@ class KopfFedKind:
     apply: Callable[[RawObject], None]
     remove: Callable[[str, str], None]
     undecodable: Callable[[RawObject, DecodeError], None]
-    optional: bool = False
     _seen: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
 
     @property

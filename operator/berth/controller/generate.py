@@ -20,6 +20,7 @@ import structlog
 
 from berth.codec.claims import decode_claim
 from berth.codec.pods import decode_pod
+from berth.codec.versions import V1
 from berth.controller.api import ApiClient
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.controller.bodies import generated_claim, generated_statuses, unreserve_patch
@@ -43,6 +44,7 @@ class ClaimGenerator:
     """Work queue over pods; each pod is handled by at most one worker at a time.
 
     ``touch`` enqueues a pod: after each event of the pod, of one of its claims or templates.
+    ``version`` is the one in which claims are served.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class ClaimGenerator:
         events: EventRecorder,
         *,
         may_write: Callable[[], bool],
+        version: str = V1,
     ) -> None:
+        self._version = version
         self._cluster = cluster
         self._api = api
         self._events = events
@@ -126,7 +130,8 @@ class ClaimGenerator:
             return None
         try:
             raw = await self._api.create(
-                claims_path(pod.namespace), generated_claim(pod, reference, template)
+                claims_path(pod.namespace, self._version),
+                generated_claim(pod, reference, template, self._version),
             )
         except ApiError as error:
             if error.status not in {HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY}:
@@ -160,7 +165,7 @@ class ClaimGenerator:
             recorded = set(decode_pod(raw).claim_names.values())
             for claim in created:
                 if claim.name not in recorded:
-                    await self._api.delete(claim_path(claim.key), uid=claim.uid)
+                    await self._api.delete(claim_path(claim.key, self._version), uid=claim.uid)
         self._cluster.confirm_pod(decode_pod(raw))
 
     # --- cleaning up
@@ -171,7 +176,7 @@ class ClaimGenerator:
 
     async def _release(self, claim: ResourceClaim, pod: Pod | None) -> None:
         """Drop consumers that are done; free, unprotect and delete the claim if it is over."""
-        path = claim_path(claim.key)
+        path = claim_path(claim.key, self._version)
         pods = [c for c in claim.reserved_for if c.resource == "pods" and not c.api_group]
         done = frozenset(
             [each.uid for each in pods if await self._is_done(claim, each.name, each.uid)]

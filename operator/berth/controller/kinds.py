@@ -12,21 +12,15 @@ from typing import Any
 from berth.codec.claims import decode_template
 from berth.codec.policies import decode_allocation_policy
 from berth.codec.slices import decode_class, decode_slice, decode_taint_rule
+from berth.codec.versions import GROUP
 from berth.controller.feeds import KopfFedKind, RawObject
 from berth.controller.policies import PolicyStatusWriter
+from berth.controller.served import Served
 from berth.errors import DecodeError
 from berth.state.cluster import Cluster
 
-RESOURCE_API = ("resource.k8s.io", "v1")
 BERTH_API = ("berth.dev", "v1alpha1")
-KOPF_FED = {
-    "deviceclasses": RESOURCE_API,
-    "resourceclaimtemplates": RESOURCE_API,
-    "resourceslices": RESOURCE_API,
-    "devicetaintrules": RESOURCE_API,
-    "allocationpolicies": BERTH_API,
-}
-"""Plural → group and version of every kind that always comes through Kopf's handlers."""
+OURS = frozenset({"allocationpolicies"})
 
 
 def kopf_fed_kinds(
@@ -35,8 +29,11 @@ def kopf_fed_kinds(
     *,
     changed: Callable[[], None],
     template_changed: Callable[[str, str], None],
+    served: Served,
 ) -> tuple[KopfFedKind, ...]:
     """Return the kinds that Kopf's handlers feed, each with its way into ``cluster``.
+
+    Those that the cluster does not serve are left out.
 
     ``changed`` is called after every event that reached the ledger, ``template_changed`` with
     namespace and name of a template before that.
@@ -73,19 +70,11 @@ def kopf_fed_kinds(
         apply: Callable[[RawObject], None],
         remove: Callable[[str, str], None],
         undecodable: Callable[[RawObject, DecodeError], None] = nothing_more,
-        *,
-        optional: bool = False,
     ) -> KopfFedKind:
-        return KopfFedKind(
-            *KOPF_FED[plural],
-            plural,
-            applied(apply),
-            removed(remove),
-            undecodable,
-            optional=optional,
-        )
+        group, version = BERTH_API if plural in OURS else (GROUP, served.version_of(plural) or "")
+        return KopfFedKind(group, version, plural, applied(apply), removed(remove), undecodable)
 
-    return (
+    kinds = (
         kind(
             "deviceclasses",
             lambda raw: cluster.apply_class(decode_class(raw)),
@@ -105,7 +94,6 @@ def kopf_fed_kinds(
             "devicetaintrules",
             lambda raw: cluster.apply_taint_rule(decode_taint_rule(raw)),
             lambda _, name: cluster.remove_taint_rule(name),
-            optional=True,
         ),
         kind(
             "allocationpolicies",
@@ -114,3 +102,4 @@ def kopf_fed_kinds(
             policies.refused,
         ),
     )
+    return tuple(each for each in kinds if each.version)

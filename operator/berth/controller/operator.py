@@ -23,6 +23,7 @@ import structlog
 from berth.codec.claims import decode_claim
 from berth.codec.nodes import decode_node
 from berth.codec.pods import decode_pod
+from berth.codec.versions import GROUP
 from berth.controller.api import ApiClient, require_served
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.controller.credentials import Credentials
@@ -33,8 +34,10 @@ from berth.controller.informer import Informer
 from berth.controller.kinds import kopf_fed_kinds
 from berth.controller.leader import Elector
 from berth.controller.metrics import HealthServer, Metrics
+from berth.controller.paths import claims_path
 from berth.controller.policies import PolicyStatusWriter
 from berth.controller.reconcile import Reconciler
+from berth.controller.served import Served
 from berth.controller.settings import Settings
 from berth.controller.transport import Timeouts
 from berth.controller.writer import Writer
@@ -49,7 +52,6 @@ STOP_LIMIT_SECONDS = 5
 ELECTOR = "elector"
 WRITE_SHARE = 0.8
 """How much of the time between the leader's deadline and the end of its Lease a write may take."""
-CLAIMS_PATH = "/apis/resource.k8s.io/v1/resourceclaims"
 
 T = TypeVar("T")
 log = structlog.get_logger("berth.operator")
@@ -66,11 +68,12 @@ class Operator:
     given up and the Lease is released. The parts are public for tests and probes.
     """
 
-    def __init__(self, settings: Settings, credentials: Credentials) -> None:
+    def __init__(self, settings: Settings, credentials: Credentials, served: Served) -> None:
         def now() -> datetime.datetime:
             return datetime.datetime.now(datetime.UTC)
 
         self.settings = settings
+        self.served = served
         self.metrics = Metrics()
         self.cluster = Cluster()
         # A write must have ended before the Lease of a leader that cannot renew can be taken.
@@ -93,6 +96,7 @@ class Operator:
             concurrency=settings.concurrent_writes,
             clock_now=now,
             metrics=self.metrics,
+            version=served.resources,
         )
         self.reconciler = Reconciler(
             self.cluster,
@@ -104,7 +108,11 @@ class Operator:
             fenced=settings.mode == "fenced",
         )
         self.generator = ClaimGenerator(
-            self.cluster, self.api, self.events, may_write=self.may_write
+            self.cluster,
+            self.api,
+            self.events,
+            may_write=self.may_write,
+            version=served.resources,
         )
         self.policies = PolicyStatusWriter(
             self.api, self.events, may_write=self.may_write, clock_now=now
@@ -115,9 +123,10 @@ class Operator:
             changed=self.reconciler.poke,
             template_changed=self._template_changed,
         )
+            served=served,
         self.claims_feed = KopfFedKind(
-            "resource.k8s.io",
-            "v1",
+            GROUP,
+            served.resources,
             "resourceclaims",
             lambda raw: self._on_claim(decode_claim(raw)),
             lambda namespace, name: self._on_claim_gone(name, namespace, ""),
@@ -157,7 +166,10 @@ class Operator:
         }
         if self.settings.claims_feed == "informer":
             informers["resourceclaims"] = informer(
-                CLAIMS_PATH, decode_claim, self._on_claim, self._on_claim_gone
+                claims_path("", self.served.resources),
+                decode_claim,
+                self._on_claim,
+                self._on_claim_gone,
             )
         return informers
 
@@ -170,9 +182,9 @@ class Operator:
             BerthError: If the cluster cannot be used; the text says what to do.
         """
         await self.api.open()
-        await require_served(self.api, "resource.k8s.io/v1", "resourceclaims")
         await require_served(self.api, "berth.dev/v1alpha1", "allocationpolicies")
-        await self._drop_kinds_not_served()
+        for text in self.served.degraded():
+            log.warning("feature is degraded", reason=text)
         await self._relist_kopf_fed()
         for name, informer in self.informers.items():
             self.metrics.watch_informer(name, informer)
@@ -205,17 +217,6 @@ class Operator:
     def may_write(self) -> bool:
         """Tell whether a write may be sent now: leading, within the deadline, and verified."""
         return self._verified and self.elector.may_write()
-
-    async def _drop_kinds_not_served(self) -> None:
-        served = []
-        for kind in self.kinds:
-            if not kind.optional or await self.api.served(
-                f"{kind.group}/{kind.version}", kind.plural
-            ):
-                served.append(kind)
-            else:
-                log.warning("kind is not served by this cluster", reason=kind.plural)
-        self.kinds = tuple(served)
 
     async def _wait_synced(self) -> None:
         waits = {name: informer.synced.wait() for name, informer in self.informers.items()}

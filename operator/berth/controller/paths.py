@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from berth.codec.versions import GROUP, V1
 from berth.model.claims import ClaimKey
 from berth.model.pods import PodKey
 
 
-def claims_path(namespace: str) -> str:
-    """Return the path of the ResourceClaims of a namespace; of all, where it is empty."""
+def claims_path(namespace: str, version: str = V1) -> str:
+    """Return the path of the ResourceClaims of a namespace; of all, where it is empty.
+
+    ``version`` is the one that the cluster serves (``berth.controller.served``).
+    """
     scope = f"namespaces/{quote(namespace)}/" if namespace else ""
-    return f"/apis/resource.k8s.io/v1/{scope}resourceclaims"
+    return f"/apis/{GROUP}/{version}/{scope}resourceclaims"
 
 
-def claim_path(key: ClaimKey) -> str:
-    """Return the path of one ResourceClaim."""
-    return f"{claims_path(key.namespace)}/{quote(key.name)}"
+def claim_path(key: ClaimKey, version: str = V1) -> str:
+    """Return the path of one ResourceClaim, likewise."""
+    return f"{claims_path(key.namespace, version)}/{quote(key.name)}"
 
 
 def pod_path(key: PodKey) -> str:

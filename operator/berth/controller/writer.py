@@ -13,6 +13,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,6 +21,7 @@ import structlog
 from berth.codec.claims import decode_claim
 from berth.codec.pods import decode_pod
 from berth.codec.results import encode_allocation
+from berth.codec.versions import V1
 from berth.controller.answers import (
     ClaimConflict,
     ClaimGone,
@@ -84,12 +86,13 @@ class Writer:
     was sent because ``may_write`` said no; what was in doubt before is settled first.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it writes with, and how
         self,
         api: ApiClient,
         may_write: Callable[[], bool],
         *,
         concurrency: int = 32,
+    ``version`` is the one in which claims are served.
         clock_now: Callable[[], dt.datetime],
         metrics: Metrics | None = None,
     ) -> None:
@@ -100,7 +103,9 @@ class Writer:
     # --- claims
 
     async def write_claim(
+        version: str = V1,
         self,
+        self._claim_path = partial(claim_path, version=version)
         claim: ResourceClaim,
         allocation: AllocationResult,
         consumers: tuple[ConsumerReference, ...],
@@ -127,7 +132,7 @@ class Writer:
         """
         began = time.monotonic()
         end = await self._sender.send(
-            f"{claim_path(claim.key)}/status",
+            f"{self._claim_path(claim.key)}/status",
             reserve_patch(claim, consumer),
             "strategic",
             lambda raw: consumer in decode_claim(raw).reserved_for,
@@ -176,7 +181,7 @@ class Writer:
 
     async def _protect(self, claim: ResourceClaim) -> ClaimOutcome:
         end = await self._sender.send(
-            claim_path(claim.key),
+            self._claim_path(claim.key),
             finalizer_patch(claim),
             "merge",
             lambda raw: DELETE_PROTECTION_FINALIZER in decode_claim(raw).finalizers,
@@ -185,7 +190,7 @@ class Writer:
 
     async def _take_back(self, claim: ResourceClaim, lost: str) -> ClaimOutcome:
         end = await self._sender.send(
-            f"{claim_path(claim.key)}/status",
+            f"{self._claim_path(claim.key)}/status",
             release_patch(claim),
             "merge",
             lambda raw: decode_claim(raw).allocation is None,
@@ -201,7 +206,7 @@ class Writer:
                 return ClaimRefused(f"{lost}; {refusal('taking the allocation back', error)}")
 
     async def _conflict_or_gone(self, claim: ResourceClaim, detail: str) -> ClaimOutcome:
-        raw = await self._sender.read_until_known(claim_path(claim.key))
+        raw = await self._sender.read_until_known(self._claim_path(claim.key))
         if raw is None:
             return ClaimGone(f"claim {claim.key} was deleted")
         return _conflict(raw, detail)

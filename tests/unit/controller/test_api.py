@@ -191,7 +191,8 @@ async def test_a_cluster_without_the_api_is_told_what_is_needed(
     with pytest.raises(NotServedError) as caught:
         await require_served(api, "resource.k8s.io/v1", "resourceclaims")
     assert str(caught.value) == (
-        "this cluster does not serve resource.k8s.io/v1: Kubernetes 1.34 or newer is needed"
+        "this cluster does not serve resource.k8s.io/v1: Kubernetes 1.34 or newer is needed, "
+        "or one that serves v1beta2 or v1beta1"
     )
     served = {"resources": [{"name": "resourceclaims"}]}
     server.answer("GET", "/apis/resource.k8s.io/v1", json(served))
