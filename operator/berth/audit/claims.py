@@ -28,6 +28,7 @@ from berth.audit.view import NODE, POD, POLICY, SLICE, View
 from berth.audit.words import age, is_long_ago
 from berth.model.claims import DELETE_PROTECTION_FINALIZER, ConsumerReference, ResourceClaim
 from berth.model.devices import DeviceID
+from berth.model.fence import is_fence
 from berth.model.nodes import NodeSelector
 from berth.model.pods import Pod, PodKey
 from berth.model.results import AllocationResult
@@ -37,7 +38,6 @@ UNUSED_SECONDS = 600
 FINISHED_SECONDS = 60
 """How long a finished pod may stay a consumer; it takes a tenth of a second normally."""
 LOOP_SECONDS = 10
-FENCE_KEY = "berth.dev/fence"
 SCHEDULER = "kube-scheduler"
 KNOWN_WRITERS = frozenset({"berth", SCHEDULER, "kube-controller-manager"})
 """Field managers that may write allocations of claims that are Berth's."""
@@ -165,9 +165,8 @@ def _writer(view: View, claim: ResourceClaim, allocation: AllocationResult) -> I
 def _is_fenced(view: View, identity: DeviceID) -> bool:
     device = view.publications.device(identity)
     taints = () if device is None else device.taints
-    return any(taint.key == FENCE_KEY for taint in taints) or any(
-        rule.taint.key == FENCE_KEY and rule.matches(*identity)
-        for rule in view.cluster.taint_rules.values()
+    return any(map(is_fence, taints)) or any(
+        rule.matches(*identity) for rule in view.cluster.fence_rules.values()
     )
 
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from berth.audit.finding import Finding, Key
 from berth.audit.sweep import Unit
 
-SETTLE_SECONDS = 20
+SETTLE_SECONDS = 10
 """Longer than kube-controller-manager and Berth take for what they do next, under load too."""
 
 
@@ -55,6 +55,15 @@ class OpenFindings:
     def counts(self) -> Mapping[str, int]:
         """How many findings of each kind are open."""
         return MappingProxyType(self._counts)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether every finding counts; those that do not have to be looked at again."""
+        return all(each.counts for known in self._known.values() for each in known.values())
+
+    def of(self, unit: Unit) -> tuple[Finding, ...]:
+        """Return the findings of one unit that count."""
+        return tuple(each.finding for each in self._known.get(unit, {}).values() if each.counts)
 
     def open(self) -> tuple[Finding, ...]:
         """Return the findings that count, in no particular order."""

@@ -7,6 +7,7 @@ the ledger of that moment, so that a long sweep may let events in between two un
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -73,19 +74,22 @@ def order(finding: Finding) -> tuple[int, str, str, tuple[str, ...]]:
 
 
 def units_of(view: View) -> Iterator[Unit]:
-    """Yield all that there is to judge now; which is taken note of at the start, then yielded."""
+    """Yield all that there is to judge; what there is is taken note of before the first one."""
     cluster = view.cluster
-    devices = [
-        *cluster.in_use.holders,
-        *(each for each in cluster.in_use.shared if each not in cluster.in_use.holders),
-    ]
-    claims = [key for key, claim in cluster.claims.items() if claim.allocation is not None]
-    pods = [key for key, pod in cluster.pods.items() if pod.is_gated]
+    devices = list(cluster.in_use.holders)
+    shared = list(cluster.in_use.shared)
     pools = list(view.publications.pools)
-    yield from map(DeviceUnit, devices)
-    yield from map(PoolUnit, pools)
-    yield from map(ClaimUnit, claims)
-    yield from map(PodUnit, pods)
+    claims = list(cluster.claims)
+    pods = list(cluster.pods)
+    whole = cluster.in_use.holders
+    # Lazily, because all together take a while in a large cluster.
+    return itertools.chain(
+        map(DeviceUnit, devices),
+        (DeviceUnit(device) for device in shared if device not in whole),
+        map(PoolUnit, pools),
+        map(ClaimUnit, claims),
+        map(PodUnit, pods),
+    )
 
 
 def judge(view: View, unit: Unit) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from berth.audit.finding import ObjectRef, claim_ref
 from berth.model.claims import ClaimKey, ResourceClaim
@@ -53,24 +54,47 @@ class PublishedPool:
 class Publications:
     """Pools by identity, derived from slices when first asked for."""
 
-    __slots__ = ("_pools", "_slices")
+    __slots__ = ("_by_pool", "_pools", "_seen")
 
-    def __init__(self, slices: Iterable[ResourceSlice]) -> None:
-        self._slices: dict[PoolID, list[ResourceSlice]] = {}
-        for published in slices:
-            self._slices.setdefault(published.pool_id, []).append(published)
+    def __init__(self, slices: Mapping[str, ResourceSlice] = MappingProxyType({})) -> None:
+        self._seen: dict[str, ResourceSlice] = {}
+        self._by_pool: dict[PoolID, dict[str, ResourceSlice]] = {}
         self._pools: dict[PoolID, PublishedPool] = {}
+        self.refresh(slices)
+
+    def refresh(self, slices: Mapping[str, ResourceSlice]) -> None:
+        """Take note of the slices that there are now; only what has changed is derived anew."""
+        for name in self._seen.keys() - slices.keys():
+            self._drop(self._seen.pop(name))
+        for name, published in slices.items():
+            known = self._seen.get(name)
+            # By identity: the ledger keeps the object of a slice that has not changed.
+            if known is published:
+                continue
+            if known is not None:
+                self._drop(known)
+            self._seen[name] = published
+            self._by_pool.setdefault(published.pool_id, {})[name] = published
+            self._pools.pop(published.pool_id, None)
+
+    def _drop(self, published: ResourceSlice) -> None:
+        pool = published.pool_id
+        del self._by_pool[pool][published.name]
+        if not self._by_pool[pool]:
+            del self._by_pool[pool]
+        self._pools.pop(pool, None)
 
     @property
     def pools(self) -> Iterable[PoolID]:
         """Every pool of which there is a slice."""
-        return self._slices.keys()
+        return self._by_pool.keys()
 
     def pool(self, pool: PoolID) -> PublishedPool | None:
         """Return the pool, ``None`` where no slice is of it."""
         known = self._pools.get(pool)
-        if known is None and pool in self._slices:
-            known = self._pools[pool] = _newest(self._slices[pool])
+        if known is None and pool in self._by_pool:
+            slices = self._by_pool[pool]
+            known = self._pools[pool] = _newest([slices[name] for name in sorted(slices)])
         return known
 
     def why_not_published(self, device: DeviceID) -> str:
@@ -109,7 +133,7 @@ def _newest(slices: list[ResourceSlice]) -> PublishedPool:
 class View:
     """The ledger at one moment with what is derived from it; ``now`` is in seconds since 1970.
 
-    ``publications`` must be made anew when a slice changes.
+    ``publications`` must be refreshed when a slice changes.
     """
 
     cluster: Cluster
@@ -120,7 +144,7 @@ class View:
     @classmethod
     def of(cls, cluster: Cluster, now: int, scope: Scope) -> View:
         """Return the view of the ledger as it is."""
-        return cls(cluster, Publications(cluster.slices.values()), now, scope)
+        return cls(cluster, Publications(cluster.slices), now, scope)
 
 
 def users_of(cluster: Cluster, device: DeviceID) -> tuple[tuple[ClaimKey, ...], ...]:

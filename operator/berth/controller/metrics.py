@@ -81,6 +81,12 @@ class Metrics:
             ["result"],
             registry=self.registry,
         )
+        self.audit_findings = Gauge(
+            "berth_audit_findings",
+            "What the audit finds wrong now, by kind of finding.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.leader = Gauge(
             "berth_leader_info",
             "1 while this replica leads.",

@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import os
 import signal
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from berth.codec.pods import decode_pod
 from berth.codec.versions import GROUP
 from berth.controller.api import ApiClient, require_served
 from berth.controller.apierrors import ApiError, Unreachable
+from berth.controller.auditor import Auditor
 from berth.controller.credentials import Credentials
 from berth.controller.events import EventRecorder
 from berth.controller.feeds import KopfFedKind, RawObject
@@ -114,16 +116,25 @@ class Operator:
             may_write=self.may_write,
             version=served.resources,
         )
+        self.auditor = Auditor(
+            self.cluster,
+            self.metrics,
+            self.events,
+            may_post=self.may_write,
+            is_current=self._has_current_claims,
+            allocating=settings.mode != "observe",
+            clock_now=time.time,
+        )
         self.policies = PolicyStatusWriter(
             self.api, self.events, may_write=self.may_write, clock_now=now
         )
         self.kinds = kopf_fed_kinds(
             self.cluster,
             self.policies,
-            changed=self.reconciler.poke,
+            changed=self._published_changed,
             template_changed=self._template_changed,
-        )
             served=served,
+        )
         self.claims_feed = KopfFedKind(
             GROUP,
             served.resources,
@@ -193,6 +204,7 @@ class Operator:
         self._spawn(self.events.run(), "events")
         self._spawn(self.reconciler.run(), "reconcile")
         self._spawn(self.policies.run(), "policies")
+        self._spawn(self.auditor.run(), "audit")
         self._spawn(self._relist_for_ever(), "relist")
         if self.settings.generate_claims:
             self._spawn(self.generator.run(), "generate")
@@ -259,6 +271,7 @@ class Operator:
             self.cluster.mark_dirty(key)
             self.generator.touch(key)
         self.policies.poke()
+        self.auditor.post_all()
         self.reconciler.poke()
 
     def _on_following(self) -> None:
@@ -292,12 +305,14 @@ class Operator:
 
     def _on_claim(self, claim: ResourceClaim) -> None:
         self.cluster.apply_claim(claim)
+        self.auditor.claim_changed(claim.key)
         self._claim_changed(claim.key)
 
     def _on_claim_gone(self, name: str, namespace: str, uid: str) -> None:
         key = ClaimKey(namespace, name)
         touched = pods_to_touch(self.cluster, key)
         self.cluster.remove_claim(key, uid)
+        self.auditor.claim_changed(key)
         for pod in touched:
             self.generator.touch(pod)
         self.reconciler.poke()
@@ -306,6 +321,15 @@ class Operator:
         if self.settings.generate_claims:
             for pod in pods_to_touch(self.cluster, key):
                 self.generator.touch(pod)
+        self.reconciler.poke()
+
+    def _has_current_claims(self) -> bool:
+        """Tell whether the claims are those of one moment, and not half those of a new list."""
+        informer = self.informers.get("resourceclaims")
+        return informer is None or bool(informer.resource_version)
+
+    def _published_changed(self) -> None:
+        self.auditor.published()
         self.reconciler.poke()
 
     def _template_changed(self, namespace: str, name: str) -> None:
@@ -332,6 +356,7 @@ class Operator:
 
     def _on_node_gone(self, name: str, namespace: str, uid: str) -> None:  # noqa: ARG002 - one shape for all informers
         self.cluster.remove_node(name)
+        self.auditor.changed()
         self.reconciler.poke()
 
     def _on_namespace(self, labelled: tuple[str, Mapping[str, str]]) -> None:
