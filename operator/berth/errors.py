@@ -129,8 +129,14 @@ class ClaimSelectorError(InvalidSelectorError):
         self.request = request
         self.owner = owner
         self.selector = selector
-        where = f"claim {claim}, request {request}, {owner}, selector #{selector}"
+        where = _selector_place(claim, request, owner, selector)
         self.args = (f"{where}: CEL does not compile: {error.detail}",)
+
+
+def _selector_place(claim: str, request: str, owner: str, selector: int) -> str:
+    place = f"claim {claim}, request {request}"
+    of_class = "" if owner == f"claim {claim}" else f", {owner}"
+    return f"{place}{of_class}, selector #{selector}"
 
 
 class CelRuntimeError(BerthError):
@@ -172,7 +178,5 @@ class SelectorRuntimeError(BerthError):
         self.detail = detail
         self.expression = expression
         self.span = span
-        super().__init__(
-            f"claim {claim}, request {request}, {owner}, selector #{selector} "
-            f"on device {device}: CEL failed: {detail}"
-        )
+        where = _selector_place(claim, request, owner, selector)
+        super().__init__(f"{where} on device {device}: CEL failed: {detail}")

@@ -135,8 +135,10 @@ def _amounts(question: Question, request: RequestConflict) -> Iterator[Quantity]
         for record in (
             r for id_ in devices.devices for s in by_pool[id_.pool_id] for r in s.devices
         ):
-            for capacity in record.device.capacity.values():
+            used = question.snapshot.allocated.capacity.get(record.id, {})
+            for name, capacity in record.device.capacity.items():
                 yield capacity.value
+                yield capacity.value - used.get(name, Quantity.of(0))
                 policy = capacity.request_policy
                 if policy is not None:
                     yield from policy.valid_values

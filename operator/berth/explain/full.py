@@ -76,19 +76,19 @@ def explain_fully(  # noqa: PLR0913 - the arguments of the placement, and its ou
     )
     node_by_name = {state.node.name: state.node for state in states}
     tried = [node_by_name[name] for name in standing_for_all(conflict)]
-    question = Question(
-        conflict, tuple(claims), snapshot, node_by_name, outcome.refused, tuple(allocated)
-    )
     facts = (
         sufficient_facts(conflict, claims, snapshot, tried, Trials(tried))
         if tried and claims and not outcome.undecided
         else ()
     )
+    conflict = replace(conflict, facts=facts)
+    question = Question(
+        conflict, tuple(claims), snapshot, node_by_name, outcome.refused, tuple(allocated)
+    )
     told = told_facts(conflict, claims)
     return with_details(
         replace(
             conflict,
-            facts=facts,
             also=tuple(fact for fact in facts if fact not in told),
             hints=find_hints(question, Trials(tried), fits),
         ),

@@ -18,6 +18,7 @@ from berth.engine.rejections import (
 )
 from berth.explain import edits
 from berth.explain.amounts import capacities, counts, rival_counts
+from berth.explain.facts import HolderFact
 from berth.explain.hints import (
     DropClaim,
     DropConstraint,
@@ -177,6 +178,8 @@ def _holders(question: Question, judge: Judge, _: Trials) -> Iterator[Hint]:
         if isinstance(devices.rejection, InUse)
         for holder in devices.rejection.holders
     }
+    # Counters and capacity do not say who uses them; whoever is no part of the facts does not help.
+    holders |= {fact.claim for fact in question.conflict.facts if isinstance(fact, HolderFact)}
 
     def attempts() -> Iterator[Attempt]:
         for holder in sorted(holders - own):

@@ -29,7 +29,7 @@ def supply_reason(rejection: Supply, count: int) -> str:
     """Say what devices lack, after their number: ``have capacity memory 8Gi short: …``."""
     match rejection:
         case CounterShort(_, counter, want, free):
-            return f"{verb(count, 'finds', 'find')} counter {counter} {_lacking(want, free)}"
+            return f"{verb(count, 'finds', 'find')} counter {counter} {_lacking(want, free, count)}"
         case CompatibilityRefused(counter_set, groups, others):
             return (
                 f"{verb(count, 'has', 'have')} no compatibility group in common with the other "
@@ -47,14 +47,19 @@ def supply_reason(rejection: Supply, count: int) -> str:
                 f"the request policy allows {allowed}"
             )
         case CapacityShort(name, want, free):
-            return f"{verb(count, 'has', 'have')} capacity {name} {_lacking(want, free)}"
+            return f"{verb(count, 'has', 'have')} capacity {name} {_lacking(want, free, count)}"
     assert_never(rejection)
 
 
-def _lacking(want: Quantity, free: Quantity) -> str:
-    least = max(free, Quantity.of(0))
-    left = f"{amount_text(free)} is left" if free > Quantity.of(0) else "nothing is left"
-    return f"{amount_text(want - least)} short: {amount_text(want)} is wanted, {left}"
+def _lacking(want: Quantity, free: Quantity, count: int) -> str:
+    if free <= Quantity.of(0):
+        return f"{amount_text(want)} short: {amount_text(want)} is wanted, nothing is left"
+    # Of several devices the nearest miss is known: others may have less.
+    least, most = ("", "") if count == 1 else ("at least ", "at most ")
+    return (
+        f"{least}{amount_text(want - free)} short: {amount_text(want)} is wanted, "
+        f"{most}{amount_text(free)} is left"
+    )
 
 
 def amount_text(amount: Quantity) -> str:

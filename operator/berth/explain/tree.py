@@ -142,11 +142,7 @@ def _request(conflict: Conflict, request: RequestConflict) -> _Branch:
             for each in request.groups
         ]
         return root
-    supply = (
-        f"{_supply(group)} on each of {plural(len(group.nodes), 'node')}"
-        if (len(group.nodes) > 1)
-        else _supply(group)
-    )
+    supply = f"{_supply(group)}{_where(conflict, group)}"
     root = _Branch(
         f"{where}request `{request.request}` {_need(request)}; {supply}", style=Style.REQUEST
     )
@@ -165,7 +161,15 @@ def _need(request: RequestConflict) -> str:
     return f"needs {plural(wanted, 'device')} of class `{request.device_class}`"
 
 
+def _where(conflict: Conflict, group: NodeGroup) -> str:
+    if len(group.nodes) > 1:
+        return f" on each of {plural(len(group.nodes), 'node')}"
+    return f" on node {group.nodes[0]}" if len(conflict.examined) > 1 else ""
+
+
 def _supply(group: NodeGroup) -> str:
+    if not group.candidates:
+        return "no devices"
     return (
         f"{group.eligible} of {plural(group.candidates, 'candidate')} "
         f"{verb(group.eligible or group.candidates, 'is', 'are')} eligible"

@@ -11,7 +11,7 @@ Source: KEP-4381.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -29,6 +29,7 @@ from berth.decision import (
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.explain import messages
 from berth.model.claims import (
+    ADMIN_ACCESS_LABEL,
     POD_CLAIM_NAME_ANNOTATION,
     OwnerReference,
     ResourceClaim,
@@ -201,6 +202,7 @@ def answer(  # noqa: PLR0913 - the question, and what is known about it
 ) -> Answer:
     """Return the verdict about ``pod`` with exactly ``claims``, explained where it is "no"."""
     name = str(pod.key if kind == "pod" else claims[0].key)
+    notes = (*notes, *_admin_notes(cluster, claims))
     verdict = _decide(cluster, pod, claims, budget, memory or Memory())
     match verdict:
         case Allocate(open_claims, allocated, placed, extended):
@@ -310,6 +312,20 @@ def _notes(pod: Pod, resolved: Resolved) -> tuple[str, ...]:
     if pod.unmodelled:
         notes.append(f"not weighed here, but by kube-scheduler: {', '.join(pod.unmodelled)}")
     return tuple(notes)
+
+
+def _admin_notes(cluster: Cluster, claims: Sequence[ResourceClaim]) -> Iterator[str]:
+    """Tell of claims that no API server would take; where the namespace is not known, nothing."""
+    for claim in claims:
+        labels = cluster.namespaces.get(claim.namespace)
+        if labels is None or labels.get(ADMIN_ACCESS_LABEL) == "true":
+            continue
+        bodies = (body for request in claim.spec.requests for body in request.alternatives)
+        if claim.allocation is None and any(body.admin_access for body in bodies):
+            yield (
+                f"claim {claim.key} asks for admin access: the API server refuses it unless "
+                f"namespace {claim.namespace} has label {ADMIN_ACCESS_LABEL}=true"
+            )
 
 
 def _extended_notes(backed: Sequence[tuple[ExtendedRequest, str]]) -> tuple[str, ...]:

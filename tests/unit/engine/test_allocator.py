@@ -242,7 +242,7 @@ class TestSelectors:
             f"{DRIVER}/node-1/gpu-0",
         )
         assert str(error).startswith(
-            "claim default/claim, request gpu, claim default/claim, selector #0 on device "
+            "claim default/claim, request gpu, selector #0 on device "
             f"{DRIVER}/node-1/gpu-0: CEL failed: no such key"
         )
 

@@ -73,6 +73,29 @@ def test_nodes_that_differ_in_measure_are_groups_of_their_own_largest_first() ->
     assert [group.nodes for group in request.groups] == [("n2", "n3"), ("n1",)]
 
 
+def test_a_request_that_fails_on_one_of_several_nodes_names_it() -> None:
+    told = tree(
+        conflict(
+            [claim(gpu=1, nic=1)],
+            node_says(
+                "n1", (needs(1, 1, candidates=1), []), (needs(1, 0, request="nic"), [IS_GPU])
+            ),
+            node_says("n2", (needs(1, 0), [IS_GPU]), (needs(1, 1, request="nic"), [])),
+        )
+    )
+
+    supply = "needs 1 device of class `gpu.example.com`; 0 of 8 candidates are eligible on node"
+    assert f"\n\nrequest `gpu` {supply} n2\n" in told
+    assert f"\n\nrequest `nic` {supply} n1\n" in told
+
+
+def test_the_only_node_that_was_looked_at_is_named_in_the_headline_alone() -> None:
+    told = tree(conflict([claim(gpu=1)], node_says("n1", (needs(1, 0), [IS_GPU] * 8))))
+
+    assert told.splitlines()[0].endswith("cannot be allocated on node n1")
+    assert "; 0 of 8 candidates are eligible\n" in told
+
+
 def test_of_nodes_that_differ_the_one_with_most_devices_counts() -> None:
     line = one_line(
         conflict(

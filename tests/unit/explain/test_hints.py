@@ -9,13 +9,19 @@ from typing import get_args
 
 import pytest
 
+from berth.engine.allocated import AllocatedState
 from berth.engine.snapshot import Snapshot
 from berth.explain.full import explain_fully
 from berth.explain.hints import Hint, LowerCount, MendNode, ReleaseClaim, hint_sentence, rank
 from berth.explain.line import cause_key, one_line
 from berth.explain.tree import Style, tree_lines
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
-from berth.model.devices import DeviceID
+from berth.model.devices import (
+    CapacityRequestPolicy,
+    CapacityRequestPolicyRange,
+    DeviceCapacity,
+    DeviceID,
+)
 from berth.model.nodes import NodeTaint
 from berth.model.placement import (
     ClaimElsewhere,
@@ -34,6 +40,7 @@ from berth.model.placement import (
 from berth.model.pods import HostPort
 from berth.model.results import AllocationResult, DeviceResult
 from berth.model.usage import NodeState
+from berth.quantity import Quantity
 from tests.support.builders import (
     DRIVER,
     a_body,
@@ -93,6 +100,40 @@ def test_a_claim_that_holds_one_of_two_needed_devices_is_not_named() -> None:
     got = hints(cluster, train(a_request(count=2)), states=[a_node_state("gpu-1")])
 
     assert got == []
+
+
+def test_who_takes_what_there_is_too_little_of_can_release_it() -> None:
+    shared = a_device("gpu-0", capacity={"memory": "40Gi"}, allow_multiple_allocations=True)
+    device = DeviceID(DRIVER, "gpu-1", "gpu-0")
+    used = AllocatedState(
+        shared={device: ("ml/notebook",)}, capacity={device: {"memory": Quantity.parse("24Gi")}}
+    )
+    cluster = replace(a_cluster(fleet([shared], ["gpu-1"])), allocated=used)
+    claim = train(a_request(capacity={"memory": "20Gi"}))
+
+    assert hints(cluster, claim, states=[a_node_state("gpu-1")]) == [
+        "it fits with 16Gi instead of 20Gi of capacity memory in claim ml/train, request gpu",
+        "it fits if claim ml/notebook were released",
+    ]
+
+
+def test_a_device_that_gives_less_by_its_policy_is_asked_for_what_is_left_of_it() -> None:
+    step, most = Quantity.parse("8Gi"), Quantity.parse("32Gi")
+    policy = CapacityRequestPolicy(
+        default=step, valid_range=CapacityRequestPolicyRange(min=step, max=most, step=step)
+    )
+    capacity = {"memory": DeviceCapacity(Quantity.parse("40Gi"), policy)}
+    shared = a_device("gpu-0", capacity=capacity, allow_multiple_allocations=True)
+    device = DeviceID(DRIVER, "gpu-1", "gpu-0")
+    used = AllocatedState(
+        shared={device: ("a/one", "a/two")}, capacity={device: {"memory": Quantity.parse("24Gi")}}
+    )
+    cluster = replace(a_cluster(fleet([shared], ["gpu-1"])), allocated=used)
+    claim = train(a_request(capacity={"memory": "40Gi"}))
+
+    assert hints(cluster, claim, states=[a_node_state("gpu-1")]) == [
+        "it fits with 16Gi instead of 40Gi of capacity memory in claim ml/train, request gpu",
+    ]
 
 
 def test_an_alternative_of_a_prioritized_list_is_changed_on_its_own() -> None:

@@ -99,7 +99,7 @@ def test_a_message_names_object_and_cause(text: str, want: str) -> None:
                 detail="no such key: model",
                 expression='device.attributes["gpu.example.com"].model == "a"',
             ),
-            "claim ml/train, request main, claim ml/train, selector #0 "
+            "claim ml/train, request main, selector #0 "
             "on device gpu.example.com/n1/gpu-0: CEL failed: no such key: model",
             id="CEL that fails on a device",
         ),

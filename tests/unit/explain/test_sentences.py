@@ -182,12 +182,6 @@ def test_a_reason_of_nodes_is_a_sentence(reason: NodeReason, one: str, two: str)
         ),
         (FeatureOff("DRADeviceTaints"), "needs", "need", "feature DRADeviceTaints, which is off"),
         (
-            CounterShort("gpu", "memory", q("20Gi"), q("10Gi")),
-            "finds",
-            "find",
-            "counter memory 10Gi short: 20Gi is wanted, 10Gi is left",
-        ),
-        (
             CounterShort("gpu", "slots", q("2"), q("-3")),
             "finds",
             "find",
@@ -213,12 +207,6 @@ def test_a_reason_of_nodes_is_a_sentence(reason: NodeReason, one: str, two: str)
             "not give 6 of capacity mem: the request policy allows one of 2, 4",
         ),
         (
-            CapacityShort("mem", q("6"), q("4")),
-            "has",
-            "have",
-            "capacity mem 2 short: 6 is wanted, 4 is left",
-        ),
-        (
             CapacityShort("mem", q("6"), q("0")),
             "has",
             "have",
@@ -232,3 +220,29 @@ def test_a_rejection_is_a_sentence(rejection: Rejection, one: str, two: str, res
 
     assert device_sentence(DeviceGroup(rejection, several[:1])) == f"1 device {one} {rest}"
     assert device_sentence(DeviceGroup(rejection, several)) == f"2 devices {two} {rest}"
+
+
+@pytest.mark.parametrize(
+    ("rejection", "one", "two"),
+    [
+        (
+            CounterShort("gpu", "memory", q("20Gi"), q("10Gi")),
+            "1 device finds counter memory 10Gi short: 20Gi is wanted, 10Gi is left",
+            "2 devices find counter memory at least 10Gi short: 20Gi is wanted, "
+            "at most 10Gi is left",
+        ),
+        (
+            CapacityShort("mem", q("6"), q("4")),
+            "1 device has capacity mem 2 short: 6 is wanted, 4 is left",
+            "2 devices have capacity mem at least 2 short: 6 is wanted, at most 4 is left",
+        ),
+    ],
+    ids=["counter", "capacity"],
+)
+def test_of_several_devices_the_nearest_miss_is_told(
+    rejection: Rejection, one: str, two: str
+) -> None:
+    several = DeviceID("gpu.example.com", "node-1", "gpu-0"), OTHER
+
+    assert device_sentence(DeviceGroup(rejection, several[:1])) == one
+    assert device_sentence(DeviceGroup(rejection, several)) == two

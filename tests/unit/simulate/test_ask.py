@@ -140,3 +140,44 @@ def test_no_field_of_the_json_is_ever_left_out() -> None:
 
     assert set(Answer("pod", "a/b", fits=True).as_json()) == keys
     assert set(ask("pods: [{name: p, claims: [many]}]", "p").as_json()) == keys
+
+
+@pytest.mark.parametrize(
+    ("labels", "notes"),
+    [
+        (
+            "{}",
+            (
+                "claim default/watched asks for admin access: the API server refuses it unless "
+                "namespace default has label resource.kubernetes.io/admin-access=true",
+            ),
+        ),
+        ('{resource.kubernetes.io/admin-access: "true"}', ()),
+        (None, ()),
+    ],
+    ids=["without", "with", "unknown"],
+)
+def test_admin_access_needs_a_label_of_a_namespace_that_is_known(
+    labels: str | None, notes: tuple[str, ...]
+) -> None:
+    namespace = (
+        f"{{apiVersion: v1, kind: Namespace, metadata: {{name: default, labels: {labels}}}}}"
+    )
+    text = f"""
+cluster:
+  fleets: [{{devices: [{{count: 2}}]}}]
+  objects: [{"" if labels is None else namespace}]
+claims:
+- name: watched
+  requests:
+  - name: gpus
+    exactly: {{deviceClassName: gpu.example.com, allocationMode: All, adminAccess: true}}
+pods:
+- {{name: monitor, claims: [watched]}}
+"""
+
+    cluster = opened(text)[0].cluster
+
+    answer = ask_pod(cluster, cluster.pods[PodKey("default", "monitor")])
+
+    assert (answer.fits, answer.notes) == (True, notes)
