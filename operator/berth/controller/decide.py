@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from berth.controller.ungated import Refused, Stuck, behind_fence, decide_ungated
+from berth.controller.ungated import OPENING, Refused, Stuck, behind_fence, decide_ungated
 from berth.decision import Allocate, Blocked, Leave, NoFit, decide_claims
 from berth.explain import messages
 from berth.model.claims import ResourceClaim
@@ -60,7 +60,7 @@ def decide(
         cluster: The ledger; read only.
         pod: The pod as last seen.
         budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
-        fenced: Whether pods without a gate are allocated too, where all their devices are fenced.
+        fenced: Whether all that is Berth's should be fenced, see ``berth.controller.ungated``.
         refused: Nodes that such a pod is not to be given at once again.
     """
     if pod.deleting or pod.is_terminal or pod.node_name:
@@ -91,6 +91,10 @@ def _with_claims(
         return Blocked(messages.not_all_ours(pod, [claim.key for claim in foreign]))
     if message := behind_fence(cluster, pod):
         return Blocked(message)
+    if any(
+        cluster.published.is_opening(claim.spec) for claim in claims if claim.allocation is None
+    ):
+        return OPENING
     return decide_claims(cluster, pod, claims, budget=budget)
 
 

@@ -39,6 +39,7 @@ class Refused:
 
 UngatedVerdict = ClaimsVerdict | Stuck | Refused
 NOT_OURS = Leave("the pod is kube-scheduler's")
+OPENING = Leave("a fence has come down: kube-scheduler may be about to take the same devices")
 
 
 def decide_ungated(
@@ -50,7 +51,8 @@ def decide_ungated(
         cluster: The ledger; read only.
         pod: The pod as last seen.
         budget: Search steps per node, see ``berth.engine.outcomes.DEFAULT_BUDGET``.
-        fenced: Whether Berth allocates for such pods at all.
+        fenced: Whether the fence is meant to hold all that is Berth's, so that a hole is worth a
+            word. In mode gated a claim without any fenced device is simply kube-scheduler's.
         refused: Nodes from which kube-scheduler has just taken back what the pod was given.
     """
     if not pod.claims:
@@ -60,11 +62,11 @@ def decide_ungated(
     if not claims:
         return NOT_OURS
     if all(claim.allocation is not None for claim in claims):
-        return _allocated(cluster, pod, claims, budget=budget, fenced=fenced)
+        return _allocated(cluster, pod, claims, budget=budget)
     # Devices that are given while a queueing system holds the pod would lie idle.
-    if not fenced or pod.gates or not cluster.knows_namespace(pod.namespace):
+    if pod.gates or not cluster.knows_namespace(pod.namespace):
         return NOT_OURS
-    verdict = _not_fenced(cluster, pod, claims)
+    verdict = _not_fenced(cluster, pod, claims, fenced=fenced)
     return _fenced(cluster, pod, claims, budget, refused) if verdict is None else verdict
 
 
@@ -75,7 +77,7 @@ def behind_fence(cluster: Cluster, pod: Pod, *, partly: bool = True) -> str:
     class that has devices outside of the fence too.
     """
     for request, class_name in backed_requests(pod, cluster.classes):
-        reach = cluster.reach_of_class(class_name)
+        reach = cluster.published.reach_of_class(class_name)
         if (
             reach.fenced
             and (partly or not reach.unfenced)
@@ -97,13 +99,13 @@ def _claims(cluster: Cluster, pod: Pod) -> tuple[ResourceClaim, ...]:
 
 
 def _allocated(
-    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], *, budget: int, fenced: bool
+    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], *, budget: int
 ) -> UngatedVerdict:
     if not all(cluster.is_ours(claim) for claim in claims):
         return NOT_OURS
     waiting = [c for c in claims if all(each.uid != pod.uid for each in c.reserved_for)]
     if waiting:
-        if fenced and any(c.allocation and not c.allocation.timestamp for c in waiting):
+        if any(c.allocation and not c.allocation.timestamp for c in waiting):
             # kube-scheduler would add the timestamp when it reserves the claim, and the API server
             # would refuse that for ever. A claim that is reserved already it leaves alone.
             return decide_claims(cluster, pod, claims, budget=budget)
@@ -114,16 +116,17 @@ def _allocated(
 
 
 def _not_fenced(
-    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...]
+    cluster: Cluster, pod: Pod, claims: tuple[ResourceClaim, ...], *, fenced: bool
 ) -> Leave | Blocked | None:
     """Return why Berth must not allocate the pod's claims; ``None`` where it may."""
     ours = [claim for claim in claims if cluster.is_ours(claim)]
     open_ones = [c for c in ours if c.allocation is None and c.spec.requests]
-    holes = {claim.key: cluster.holes(claim) for claim in open_ones}
+    holes = {claim.key: cluster.published.holes(claim.spec) for claim in open_ones}
     leaking = [claim for claim in open_ones if holes[claim.key]]
     if len(leaking) == len(open_ones):
         # kube-scheduler can allocate all that is open, and most often has by now.
-        if not leaking or not pod.unschedulable_message:
+        worth_a_word = fenced or any(hole.partly for each in leaking for hole in holes[each.key])
+        if not leaking or not pod.unschedulable_message or not worth_a_word:
             return NOT_OURS
     elif len(ours) < len(claims):
         foreign = [claim.key for claim in claims if not cluster.is_ours(claim)]
@@ -145,6 +148,10 @@ def _fenced(
 ) -> UngatedVerdict:
     if message := behind_fence(cluster, pod):
         return Blocked(message)
+    if any(
+        cluster.published.is_opening(claim.spec) for claim in claims if claim.allocation is None
+    ):
+        return OPENING
     states = cluster.node_states(pod.key)
     left = tuple(state for state in states if state.node.name not in refused)
     verdict = decide_claims(cluster, pod, claims, budget=budget, nodes=left)

@@ -27,7 +27,6 @@ from berth.model.usage import NodeState
 from berth.state.assumed import Assumption, Assumptions
 from berth.state.claims_index import ClaimsIndex, is_news
 from berth.state.devices_in_use import DevicesInUse
-from berth.state.fence import Hole, Reach
 from berth.state.node_usage import NodeUsage
 from berth.state.ownership import Ownership
 from berth.state.pods_index import PodsIndex, concerns_allocation
@@ -59,6 +58,7 @@ class Cluster:
         self.nodes: Mapping[str, Node] = MappingProxyType(self._usage.nodes)
         self.slices: Mapping[str, ResourceSlice] = MappingProxyType(self._published.slices)
         self.taint_rules: Mapping[str, DeviceTaintRule] = MappingProxyType(self._published.rules)
+        self.published = self._published
         self.fence_rules = MappingProxyType(self._published.fence.rules)
         self.classes: Mapping[str, DeviceClass] = MappingProxyType(self._published.classes)
         self.templates: Mapping[tuple[str, str], ResourceClaimTemplate] = MappingProxyType(
@@ -331,14 +331,6 @@ class Cluster:
     def is_ours(self, claim: ResourceClaim) -> bool:
         """Tell whether an AllocationPolicy makes the claim Berth's to allocate."""
         return self._ownership.policy_of(claim) is not None
-
-    def holes(self, claim: ResourceClaim) -> tuple[Hole, ...]:
-        """Return why kube-scheduler could allocate the claim; empty where the fence forbids it."""
-        return self._published.holes(claim.spec)
-
-    def reach_of_class(self, name: str) -> Reach:
-        """Return what a request for the DeviceClass can reach on either side of the fence."""
-        return self._published.reach_of_class(name)
 
     def knows_namespace(self, name: str) -> bool:
         """Tell whether the namespace has been seen; until then ``is_ours`` is a guess."""

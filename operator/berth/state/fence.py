@@ -24,35 +24,43 @@ _Shape = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The drivers of the devices that a request matches, by the side of the fence."""
+    """The drivers of the devices that a request matches, by the side of the fence.
 
-    fenced: frozenset[str]
-    unfenced: frozenset[str]
+    ``opening`` are those of ``unfenced`` that were fenced until a moment ago.
+    """
+
+    fenced: frozenset[str] = frozenset()
+    unfenced: frozenset[str] = frozenset()
+    opening: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Hole:
     """Why kube-scheduler could allocate a request: ``drivers`` that are not fenced.
 
-    No drivers: the request tolerates the fence.
+    No drivers: the request tolerates the fence. ``partly``: other devices of the request are
+    behind it.
     """
 
     request: str
     class_name: str
     drivers: tuple[str, ...] = ()
+    partly: bool = True
 
 
 class Fence:
     """Taint rules and slices that make up the fence, as last observed.
 
     A rule counts once it is settled: kube-scheduler may be about to write what it decided before
-    it saw the rule.
+    it saw the rule. Of a rule that is gone it is known what it fenced, until that has settled too:
+    kube-scheduler now serves the pods that the rule kept waiting.
     """
 
-    __slots__ = ("_by_slice", "_known", "_of_driver", "_settled", "rules")
+    __slots__ = ("_by_slice", "_known", "_of_driver", "_settled", "opening", "rules")
 
     def __init__(self) -> None:
         self.rules: dict[str, DeviceTaintRule] = {}
+        self.opening: dict[str, DeviceTaintRule] = {}
         self._settled: set[str] = set()
         self._of_driver: dict[str, frozenset[str]] = {}
         self._known: dict[_Shape, Reach] = {}
@@ -64,22 +72,31 @@ class Fence:
             return self.drop_rule(rule.name)
         if self.rules.get(rule.name) == rule:
             return False
+        self.drop_rule(rule.name)
         self.rules[rule.name] = rule
-        self._settled.discard(rule.name)
-        self.forget()
         return True
 
     def drop_rule(self, name: str) -> bool:
         """Remove a rule; tell whether it was part of the fence."""
+        dropped = self.rules.pop(name, None)
+        if dropped is None:
+            return False
+        self.opening[name] = dropped
         self._settled.discard(name)
         self.forget()
-        return self.rules.pop(name, None) is not None
+        return True
 
     def settle(self, rule: DeviceTaintRule) -> bool:
-        """Let ``rule`` count, if it is the very one that is known; tell whether it did not yet."""
-        if self.rules.get(rule.name) is not rule or rule.name in self._settled:
+        """Let ``rule`` count, or be gone for good; tell whether that changed anything.
+
+        Nothing happens where it is not the very rule that is known by its name.
+        """
+        if self.opening.get(rule.name) is rule:
+            del self.opening[rule.name]
+        elif self.rules.get(rule.name) is rule and rule.name not in self._settled:
+            self._settled.add(rule.name)
+        else:
             return False
-        self._settled.add(rule.name)
         self.forget()
         return True
 
@@ -113,9 +130,8 @@ class Fence:
 
     def covers(self, device: DeviceRecord) -> bool:
         """Tell whether the device is fenced."""
-        driver, pool, name = device.id
-        return name in self._of_driver.get(device.slice.name, ()) or any(
-            self.rules[rule].matches(driver, pool, name) for rule in self._settled
+        return device.id.device in self._of_driver.get(device.slice.name, ()) or any(
+            self.rules[rule].matches(*device.id) for rule in self._settled
         )
 
     def reach(
@@ -141,7 +157,7 @@ class Fence:
         self, inventory: Inventory, device_class: DeviceClass | None, own: tuple[str, ...]
     ) -> Reach:
         if device_class is None:
-            return Reach(frozenset(), frozenset())
+            return Reach()
         expressions = (*(each.cel or "" for each in device_class.selectors), *own)
         before = self._by_slice.get((device_class.name, own), {})
         parts: dict[str, tuple[SliceRecord, Reach]] = {}
@@ -151,24 +167,37 @@ class Fence:
                 known = record, self._reach_in(inventory, record, expressions)
             parts[record.slice.name] = known
         self._by_slice[device_class.name, own] = parts
+        reaches = [reach for _, reach in parts.values()]
         return Reach(
-            frozenset().union(*(reach.fenced for _, reach in parts.values())),
-            frozenset().union(*(reach.unfenced for _, reach in parts.values())),
+            frozenset().union(*(each.fenced for each in reaches)),
+            frozenset().union(*(each.unfenced for each in reaches)),
+            frozenset().union(*(each.opening for each in reaches)),
         )
 
     def _reach_in(
         self, inventory: Inventory, record: SliceRecord, expressions: tuple[str, ...]
     ) -> Reach:
-        sides: dict[bool, bool] = {True: False, False: False}
+        driver = frozenset({record.slice.driver})
+        found = Reach()
         for device in record.devices:
-            side = self.covers(device)
+            if self.covers(device):
+                seen = Reach(fenced=driver)
+            elif any(rule.matches(*device.id) for rule in self.opening.values()):
+                seen = Reach(unfenced=driver, opening=driver)
+            else:
+                seen = Reach(unfenced=driver)
+            both = Reach(
+                found.fenced | seen.fenced,
+                found.unfenced | seen.unfenced,
+                found.opening | seen.opening,
+            )
             # A selector that fails on a device does not match it: it reads attributes of its own
             # driver, which other drivers' devices do not have.
-            sides[side] = sides[side] or all(
+            if both != found and all(
                 inventory.verdicts(each).verdict(device) is True for each in expressions
-            )
-        driver = frozenset({record.slice.driver})
-        return Reach(*(driver if sides[side] else frozenset() for side in (True, False)))
+            ):
+                found = both
+        return found
 
     def holes(
         self, inventory: Inventory, classes: Mapping[str, DeviceClass], spec: DeviceClaim
@@ -180,6 +209,20 @@ class Fence:
             if (hole := self._hole(inventory, classes, name, body)) is not None
         )
 
+    def is_opening(
+        self, inventory: Inventory, classes: Mapping[str, DeviceClass], spec: DeviceClaim
+    ) -> bool:
+        """Tell whether a claim of ``spec`` can reach devices that were fenced a moment ago."""
+        return bool(self.opening) and any(
+            self._reach_of(inventory, classes, body).opening for _, body in _bodies(spec)
+        )
+
+    def _reach_of(
+        self, inventory: Inventory, classes: Mapping[str, DeviceClass], body: ExactRequest
+    ) -> Reach:
+        own = (selector.cel for selector in body.selectors)
+        return self.reach(inventory, classes, body.device_class_name, own)
+
     def _hole(
         self,
         inventory: Inventory,
@@ -187,12 +230,14 @@ class Fence:
         name: str,
         body: ExactRequest,
     ) -> Hole | None:
+        if body.admin_access:
+            return None  # Such a request takes nothing from anybody.
+        reach = self._reach_of(inventory, classes, body)
+        partly = bool(reach.fenced)
         if any(goes_through(each) for each in body.tolerations):
-            return Hole(name, body.device_class_name)
-        own = (selector.cel for selector in body.selectors)
-        reach = self.reach(inventory, classes, body.device_class_name, own)
+            return Hole(name, body.device_class_name, partly=partly)
         if reach.unfenced:
-            return Hole(name, body.device_class_name, tuple(sorted(reach.unfenced)))
+            return Hole(name, body.device_class_name, tuple(sorted(reach.unfenced)), partly)
         return None
 
 

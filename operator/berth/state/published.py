@@ -99,6 +99,10 @@ class Published:
         """Return what a request for the class can reach on either side of the fence."""
         return self.fence.reach(self.inventory, self.classes, name)
 
+    def is_opening(self, spec: DeviceClaim) -> bool:
+        """Tell whether a claim of ``spec`` can reach devices that were fenced a moment ago."""
+        return self.fence.is_opening(self.inventory, self.classes, spec)
+
     def holes(self, spec: DeviceClaim) -> tuple[Hole, ...]:
         """Return why kube-scheduler could allocate a claim of ``spec``; empty where it cannot."""
         return self.fence.holes(self.inventory, self.classes, spec)

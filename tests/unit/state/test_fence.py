@@ -42,10 +42,10 @@ def fenced(*rules: DeviceTaintRule, settled: bool = True) -> Cluster:
 
 
 def holes_of(cluster: Cluster, claim: ResourceClaim = CLAIM) -> tuple[Hole, ...]:
-    return cluster.holes(claim)
+    return cluster.published.holes(claim.spec)
 
 
-UNFENCED = (Hole("gpu", "gpu", (DRIVER,)),)
+UNFENCED = (Hole("gpu", "gpu", (DRIVER,), partly=False),)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,9 @@ UNFENCED = (Hole("gpu", "gpu", (DRIVER,)),)
         pytest.param(a_taint_rule("f", FENCE, driver=DRIVER, pool="node-1"), (), id="its pool"),
         pytest.param(a_taint_rule("f", FENCE, driver=DRIVER, pool="p"), UNFENCED, id="a pool"),
         pytest.param(
-            a_taint_rule("f", FENCE, driver=DRIVER, device="gpu-0"), UNFENCED, id="one of two"
+            a_taint_rule("f", FENCE, driver=DRIVER, device="gpu-0"),
+            (Hole("gpu", "gpu", (DRIVER,)),),
+            id="one of two",
         ),
         pytest.param(a_taint_rule("f", FENCE, driver=OTHER), UNFENCED, id="another driver"),
         pytest.param(a_taint_rule("f", a_taint("other"), driver=DRIVER), UNFENCED, id="other key"),
@@ -142,7 +144,7 @@ def test_a_selector_of_the_request_keeps_unfenced_devices_out() -> None:
     cluster.apply_class(a_class(driver=None))
     cluster.apply_slice(a_slice([a_device("nic-0")], name="nics", driver=OTHER))
     assert holes_of(cluster) == (Hole("gpu", "gpu", (OTHER,)),)
-    assert cluster.reach_of_class("gpu") == Reach(frozenset({DRIVER}), frozenset({OTHER}))
+    assert cluster.published.reach_of_class("gpu") == Reach(frozenset({DRIVER}), frozenset({OTHER}))
     only = a_claim(a_request("gpu", f'device.driver == "{DRIVER}"'))
     assert holes_of(cluster, only) == ()
     cluster.remove_slice("nics")
@@ -154,9 +156,9 @@ def test_a_class_that_changes_is_looked_at_anew() -> None:
     assert holes_of(cluster) == UNFENCED
     cluster.apply_class(a_class(driver="none.example.com"))
     assert holes_of(cluster) == ()
-    assert cluster.reach_of_class("gpu") == Reach(frozenset(), frozenset())
+    assert cluster.published.reach_of_class("gpu") == Reach()
     cluster.remove_class("gpu")
-    assert cluster.reach_of_class("gpu") == Reach(frozenset(), frozenset())
+    assert cluster.published.reach_of_class("gpu") == Reach()
 
 
 def test_every_alternative_of_a_request_must_be_fenced() -> None:
@@ -166,4 +168,32 @@ def test_every_alternative_of_a_request_must_be_fenced() -> None:
     claim = a_claim(
         first_available("gpu", a_body(name="first"), a_body(name="second", device_class="nic"))
     )
-    assert holes_of(cluster, claim) == (Hole("gpu/second", "nic", (OTHER,)),)
+    assert holes_of(cluster, claim) == (Hole("gpu/second", "nic", (OTHER,), partly=False),)
+
+
+def test_a_request_with_admin_access_is_no_hole_whatever_it_tolerates() -> None:
+    everything = DeviceToleration(operator="Exists")
+    claim = a_claim(a_request(admin_access=True, tolerations=[everything]))
+    assert holes_of(fenced(a_taint_rule("f", FENCE, driver=DRIVER)), claim) == ()
+
+
+def test_what_a_rule_fenced_is_opening_until_its_end_has_settled() -> None:
+    rule = a_taint_rule("f", FENCE, driver=DRIVER)
+    cluster = fenced(rule)
+    assert not cluster.published.is_opening(CLAIM.spec)
+    cluster.remove_taint_rule("f")
+    assert cluster.published.is_opening(CLAIM.spec)
+    assert holes_of(cluster) == UNFENCED
+    cluster.settle_fence(rule)
+    assert not cluster.published.is_opening(CLAIM.spec)
+    assert holes_of(cluster) == UNFENCED
+
+
+def test_a_rule_that_is_replaced_opens_what_only_the_old_one_fenced() -> None:
+    cluster = fenced(a_taint_rule("f", FENCE, driver=DRIVER))
+    narrower = a_taint_rule("f", FENCE, driver=DRIVER, device="gpu-0")
+    cluster.apply_taint_rule(narrower)
+    cluster.settle_fence(narrower)
+    only_the_first = a_claim(a_request("gpu", 'device.driver == "none"'))
+    assert cluster.published.is_opening(CLAIM.spec)
+    assert not cluster.published.is_opening(only_the_first.spec)
