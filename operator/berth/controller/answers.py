@@ -71,6 +71,13 @@ class Ungated:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """The pod's annotation is as asked; ``pod`` is the API object."""
+
+    pod: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class PodGone:
     """There is no such pod any more; one of the same name may have been created since."""
 
@@ -90,7 +97,7 @@ class PodRefused:
 
 
 ClaimOutcome = ClaimWritten | ClaimConflict | ClaimGone | ClaimRefused
-PodOutcome = Ungated | PodGone | PodConflict | PodRefused
+PodOutcome = Ungated | Touched | PodGone | PodConflict | PodRefused
 
 
 def is_recreated(error: ApiError) -> bool:
@@ -160,6 +167,8 @@ def difference(sent: AllocationResult, stored: AllocationResult | None) -> str |
     was dropped is none: it belongs to binding conditions (KEP-5007), off before 1.36, and where
     they are off nobody asks for it.
     """
+    if stored is not None and not stored.timestamp:
+        stored = replace(stored, timestamp=sent.timestamp)
     if stored == sent:
         return None
     if stored is None:
@@ -167,8 +176,6 @@ def difference(sent: AllocationResult, stored: AllocationResult | None) -> str |
     if len(stored.devices) == len(sent.devices):
         for index, (ours, theirs) in enumerate(zip(sent.devices, stored.devices, strict=True)):
             if ours != theirs:
-    if stored is not None and not stored.timestamp:
-        stored = replace(stored, timestamp=sent.timestamp)
                 return f"status.allocation.devices.results[{index}].{_device(ours, theirs)}"
     changed = [
         name

@@ -30,6 +30,8 @@ from berth.model.pods import Pod, PodClaimReference
 Body = dict[str, Any]
 
 NODE_NAME_FIELD = "metadata.name"
+REGENERATE_ANNOTATION = "berth.dev/claim-regenerate"
+"""Names the deleted claims that a pod waits for; its only purpose is to be a change of the pod."""
 MAX_GENERATED_BASE = 57
 """Longest part before the random suffix: DNS label of 63, less 5 characters and a hyphen."""
 
@@ -141,8 +143,6 @@ def _with_pin(term: NodeSelectorTerm, pin: NodeSelectorRequirement) -> NodeSelec
     return NodeSelectorTerm(term.match_expressions, (*term.match_fields, pin))
 
 
-def generated_claim(
-    pod: Pod, reference: PodClaimReference, template: ResourceClaimTemplate, version: str = V1
 def touch_patch(pod: Pod, value: str) -> Body:
     """Return the merge patch of a pod that changes nothing of it but an annotation of Berth's."""
     return {
@@ -154,6 +154,8 @@ def touch_patch(pod: Pod, value: str) -> Body:
     }
 
 
+def generated_claim(
+    pod: Pod, reference: PodClaimReference, template: ResourceClaimTemplate, version: str = V1
 ) -> Body:
     """Return the claim that a pod's reference to a template asks for, as ``version`` wants it.
 

@@ -27,14 +27,16 @@ from berth.controller.answers import (
     PodConflict,
     PodGone,
     PodRefused,
+    Touched,
     Ungated,
 )
 from berth.controller.apierrors import ApiError
-from berth.controller.events import EventRecorder
+from berth.controller.events import EventRecorder, ObjectReference
+from berth.controller.lifecycle import AskForClaims, TakeBack
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer, same_decision
 from berth.decision import Allocate
-from berth.model.claims import ConsumerReference, ResourceClaim
+from berth.model.claims import ClaimKey, ConsumerReference, ResourceClaim
 from berth.model.placement import Placed
 from berth.model.pods import Pod, PodKey
 from berth.model.results import AllocationResult
@@ -47,6 +49,8 @@ RETRY_SECONDS = 5.0
 
 ALLOCATED = "ClaimsAllocated"
 FAILED = "ClaimAllocationFailed"
+RELEASED = "ClaimReleased"
+ASKED = "ClaimRegenerationRequested"
 
 log = structlog.get_logger("berth.reconcile")
 
@@ -75,6 +79,7 @@ class CarryOut:
         self._changed = changed
         self._gave = gave
         self._tasks: dict[PodKey, asyncio.Task[None]] = {}
+        self._timers: dict[PodKey, asyncio.TimerHandle] = {}
         self._changed_meanwhile: set[PodKey] = set()
 
     @property
@@ -94,9 +99,39 @@ class CarryOut:
         """Begin to remove the gate, without pinning the pod."""
         self._start(pod, self._release(pod))
 
+    def take_back(self, pod: Pod, verdict: TakeBack) -> None:
+        """Begin to undo allocations; none of their consumers is let go meanwhile."""
+        self._start(
+            pod,
+            self._take_back(pod, verdict),
+            beside=tuple(each.key for each in verdict.consumers),
+        )
+
+    def ask_for_claims(self, pod: Pod, verdict: AskForClaims, attempt: int) -> None:
+        """Begin to wake whoever generates claims, for the ``attempt``-th time."""
+        self._start(pod, self._ask_for_claims(pod, verdict, attempt))
+
+    def retry_later(self, key: PodKey, seconds: float = RETRY_SECONDS) -> None:
+        """Have the pod decided again in a while, unless that is due already."""
+        loop = asyncio.get_running_loop()
+        known = self._timers.get(key)
+        if known is not None:
+            if known.when() <= loop.time() + seconds:
+                return
+            known.cancel()
+
+        def again() -> None:
+            del self._timers[key]
+            self._cluster.mark_dirty(key)
+            self._changed()
+
+        self._timers[key] = loop.call_later(seconds, again)
+
     async def drain(self) -> None:
         """Let the writes under way end; what is not known by then the next leader reads."""
-        tasks = list(self._tasks.values())
+        for timer in self._timers.values():
+            timer.cancel()
+        tasks = set(self._tasks.values())
         if not tasks:
             return
         _, unfinished = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
@@ -104,13 +139,23 @@ class CarryOut:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
 
-    def _start(self, pod: Pod, work: Coroutine[object, object, None]) -> None:
+    def _start(
+        self,
+        pod: Pod,
+        work: Coroutine[object, object, None],
+        *,
+        beside: tuple[PodKey, ...] = (),
+    ) -> None:
+        """Run ``work`` for ``pod``; the pods ``beside`` it are busy as long."""
+        keys = (pod.key, *beside)
         task = asyncio.get_running_loop().create_task(
-            self._guarded(pod, work), name=f"write {pod.key}"
+            self._guarded(pod, work, keys), name=f"write {pod.key}"
         )
-        self._tasks[pod.key] = task
+        self._tasks.update(dict.fromkeys(keys, task))
 
-    async def _guarded(self, pod: Pod, work: Coroutine[object, object, None]) -> None:
+    async def _guarded(
+        self, pod: Pod, work: Coroutine[object, object, None], keys: tuple[PodKey, ...]
+    ) -> None:
         """Run ``work``; whatever happens, the pod can be decided again afterwards."""
         try:
             await work
@@ -124,20 +169,12 @@ class CarryOut:
             log.warning("write refused", pod=str(pod.key), error=str(error))
             self.retry_later(pod.key)
         finally:
-            del self._tasks[pod.key]
-            if pod.key in self._changed_meanwhile:
-                self._changed_meanwhile.discard(pod.key)
-                self._cluster.mark_dirty(pod.key)
-                self._changed()
-
-    def retry_later(self, key: PodKey, seconds: float = RETRY_SECONDS) -> None:
-        """Have the pod decided again in a while."""
-
-        def again() -> None:
-            self._cluster.mark_dirty(key)
-            self._changed()
-
-        asyncio.get_running_loop().call_later(seconds, again)
+            for key in keys:
+                del self._tasks[key]
+                if key in self._changed_meanwhile:
+                    self._changed_meanwhile.discard(key)
+                    self._cluster.mark_dirty(key)
+                    self._changed()
 
     async def _carry_out(self, pod: Pod, verdict: Allocate) -> None:
         consumer = ConsumerReference(resource="pods", name=pod.name, uid=pod.uid)
@@ -206,6 +243,66 @@ class CarryOut:
         self._cluster.forget(pod.key)
         self._changed_meanwhile.add(pod.key)
         return False
+
+    async def _take_back(self, pod: Pod, verdict: TakeBack) -> None:
+        gated = (pod, *verdict.consumers)
+        self._changed_meanwhile.update(each.key for each in gated)
+        for lost in verdict.lost:
+            claim = lost.claim
+            match await self._writer.release(claim, gated):
+                case ClaimWritten(written):
+                    self._cluster.confirm_claim(written)
+                    log.warning("claim released", claim=str(claim.key), reason=lost.why)
+                    self._say_released(gated, claim, lost.why)
+                case ClaimConflict(current, detail):
+                    if current is not None:
+                        self._cluster.apply_claim(current)
+                    log.info("claim not released", claim=str(claim.key), reason=detail)
+                case ClaimGone(detail):
+                    self._cluster.remove_claim(claim.key, claim.uid)
+                    log.info("claim is gone", claim=str(claim.key), reason=detail)
+                case ClaimRefused(detail):
+                    message = f"claim {claim.key}: {lost.why}, and {detail}"
+                    self._events.post(pod, "Warning", FAILED, message)
+                    log.error("claim write refused", claim=str(claim.key), error=detail)
+
+    def _say_released(self, pods: tuple[Pod, ...], claim: ResourceClaim, why: str) -> None:
+        message = f"claim {claim.key}: the allocation was taken back, to decide anew: {why}"
+        for pod in pods:
+            self._events.post(pod, "Warning", RELEASED, message, "Release")
+        about = ObjectReference(
+            "resource.k8s.io/v1", "ResourceClaim", claim.namespace, claim.name, claim.uid
+        )
+        self._events.post_about(about, "Warning", RELEASED, message, "Release")
+
+    async def _ask_for_claims(self, pod: Pod, verdict: AskForClaims, attempt: int) -> None:
+        """Touch the pod, once for all its missing claims."""
+        names = ",".join(each.claim for each in verdict.missing)
+        for each in verdict.missing:
+            key = ClaimKey(pod.namespace, each.claim)
+            match await self._writer.touch(pod, key, f"{names}/{attempt}"):
+                case None:
+                    continue  # There after all: its event is under way.
+                case Touched(raw):
+                    self._cluster.confirm_pod(decode_pod(raw))
+                    message = (
+                        f"pod {pod.key}, claim reference {each.reference.name}: claim {each.claim} "
+                        "is gone: asked for a new one"
+                    )
+                    self._events.post(pod, "Normal", ASKED, message, "Generate")
+                    log.info("claim asked for", claim=str(key), pod=str(pod.key), attempt=attempt)
+                case PodConflict(raw):
+                    self._cluster.confirm_pod(decode_pod(raw))
+                case PodGone():
+                    self._cluster.remove_pod(pod.key, pod.uid)
+                    return
+                case PodRefused(detail):
+                    self._events.post(pod, "Warning", FAILED, detail)
+                    log.error("touching refused", pod=str(pod.key), error=detail)
+                case _:
+                    raise AssertionError("a pod that was touched did not lose its gate")
+            break
+        self.retry_later(pod.key)
 
     async def _release(self, pod: Pod) -> None:
         await self._let_go(pod, None)

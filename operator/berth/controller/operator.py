@@ -107,6 +107,7 @@ class Operator:
             self.metrics,
             may_write=self.may_write,
             budget=settings.search_budget,
+            generates=settings.generate_claims,
             fenced=settings.mode == "fenced",
         )
         self.generator = ClaimGenerator(

@@ -19,6 +19,7 @@ from dataclasses import replace
 
 import structlog
 
+from berth.controller.backoff import Backoff
 from berth.controller.carry_out import FAILED, CarryOut
 from berth.controller.decide import (
     Allocate,
@@ -35,6 +36,15 @@ from berth.controller.decide import (
 from berth.controller.events import EventRecorder
 from berth.controller.fence_watch import FenceWatch
 from berth.controller.given import Given
+from berth.controller.lifecycle import (
+    Asked,
+    AskForClaims,
+    LifeVerdict,
+    TakeBack,
+    decide_life,
+    nobody_generates,
+    reconsider,
+)
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
 from berth.decision import why_not, why_not_fully
@@ -70,6 +80,7 @@ class Reconciler:
         *,
         may_write: Callable[[], bool],
         budget: int,
+        generates: bool = False,
         fenced: bool = False,
     ) -> None:
         self._cluster = cluster
@@ -78,6 +89,9 @@ class Reconciler:
         self._may_write = may_write
         self._budget = budget
         self._fenced = fenced
+        self._generates = generates
+        self._releases: Backoff[PodKey] = Backoff()
+        self._asked = Asked()
         self._wake = asyncio.Event()
         self._given = Given(time.monotonic)
         self._fence = FenceWatch(cluster, self.poke)
@@ -123,6 +137,8 @@ class Reconciler:
         if pod is None:
             self._said.pop(key, None)
             self._given.forget(key)
+            self._releases.forget(key)
+            self._asked.forget(key)
             return
         if key in self._carrying_out.busy or self._rests(pod):
             return
@@ -141,10 +157,40 @@ class Reconciler:
             case NoFit():
                 self._cluster.wait(key)
                 self._to_explain[key] = None
+            case TakeBack():
+                self._cluster.wait(key)
+                self._take_back(pod, verdict)
+            case AskForClaims():
+                self._ask_for_claims(pod, verdict)
             case Stuck() | Refused():
                 self._left_to_scheduler(pod, verdict)
             case Allocate():
                 self._allocate(pod, verdict)
+
+    def _take_back(self, pod: Pod, verdict: TakeBack) -> None:
+        now = asyncio.get_running_loop().time()
+        pause = self._releases.pause(pod.key, now)
+        if pause:
+            self._carrying_out.retry_later(pod.key, pause)
+        elif not any(each.key in self._carrying_out.busy for each in verdict.consumers):
+            self._releases.tried(pod.key, now)
+            self._said.pop(pod.key, None)
+            self._carrying_out.take_back(pod, verdict)
+
+    def _ask_for_claims(self, pod: Pod, verdict: AskForClaims) -> None:
+        self._cluster.stop_waiting(pod.key)
+        if self._generates:
+            return  # Berth's own generator has had the claim's deletion as an event.
+        now = asyncio.get_running_loop().time()
+        pause = self._asked.pause(pod, verdict, now)
+        if pause is None:
+            message = nobody_generates(pod, verdict)
+            self._say_failed(pod, message, message)
+        elif pause:
+            self._carrying_out.retry_later(pod.key, pause)
+        else:
+            attempt = self._asked.ask(pod.key, now)
+            self._carrying_out.ask_for_claims(pod, verdict, attempt)
 
     def _allocate(self, pod: Pod, verdict: Allocate) -> None:
         self._cluster.stop_waiting(pod.key)
@@ -180,15 +226,20 @@ class Reconciler:
             self._carrying_out.retry_later(pod.key, pause)
         return pause > 0
 
-    def _decided(self, pod: Pod) -> Verdict:
+    def _decided(self, pod: Pod) -> Verdict | LifeVerdict:
         """Decide; a mistake of ours that one pod brings to light must not stop all others."""
         try:
-            return decide(
+            return decide_life(self._cluster, pod) or reconsider(
                 self._cluster,
                 pod,
+                decide(
+                    self._cluster,
+                    pod,
+                    budget=self._budget,
+                    fenced=self._fenced,
+                    refused=self._given.refused(pod),
+                ),
                 budget=self._budget,
-                fenced=self._fenced,
-                refused=self._given.refused(pod),
             )
         except AssertionError:
             # A broken invariant: nothing that was decided on this ledger can be trusted.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ from berth.controller.answers import (
     PodGone,
     PodOutcome,
     PodRefused,
+    Touched,
     Ungated,
     difference,
     is_changed,
@@ -42,16 +43,23 @@ from berth.controller.answers import (
 )
 from berth.controller.api import ApiClient, claim_path, pod_path
 from berth.controller.bodies import (
+    REGENERATE_ANNOTATION,
     allocation_patch,
     finalizer_patch,
     release_patch,
     reserve_patch,
     timestamp,
+    touch_patch,
     ungate_and_pin_patch,
 )
 from berth.controller.sender import Changed, End, Gone, Refused, Sender, Stored
 from berth.errors import DecodeError
-from berth.model.claims import DELETE_PROTECTION_FINALIZER, ConsumerReference, ResourceClaim
+from berth.model.claims import (
+    DELETE_PROTECTION_FINALIZER,
+    ClaimKey,
+    ConsumerReference,
+    ResourceClaim,
+)
 from berth.model.pods import SCHEDULING_GATE, Pod
 from berth.model.results import AllocationResult
 
@@ -84,6 +92,7 @@ class Writer:
 
     At most ``concurrency`` requests are under way. Every method raises `NotLeader` if nothing
     was sent because ``may_write`` said no; what was in doubt before is settled first.
+    ``version`` is the one in which claims are served.
     """
 
     def __init__(  # noqa: PLR0913 - what it writes with, and how
@@ -92,10 +101,11 @@ class Writer:
         may_write: Callable[[], bool],
         *,
         concurrency: int = 32,
-    ``version`` is the one in which claims are served.
         clock_now: Callable[[], dt.datetime],
         metrics: Metrics | None = None,
+        version: str = V1,
     ) -> None:
+        self._claim_path = partial(claim_path, version=version)
         self._sender = Sender(api, may_write, concurrency=concurrency)
         self._clock_now = clock_now
         self._metrics = metrics
@@ -103,9 +113,7 @@ class Writer:
     # --- claims
 
     async def write_claim(
-        version: str = V1,
         self,
-        self._claim_path = partial(claim_path, version=version)
         claim: ResourceClaim,
         allocation: AllocationResult,
         consumers: tuple[ConsumerReference, ...],
@@ -144,6 +152,38 @@ class Writer:
         self._measure("reserve", outcome, began)
         return outcome
 
+    async def release(self, claim: ResourceClaim, gated: Sequence[Pod]) -> ClaimOutcome:
+        """Undo an allocation with all its reservations, while the pods of it are still gated.
+
+        Each of the pods ``gated`` is read first. One that has lost its gate may be starting with
+        the claim, and then the claim is left as it is.
+
+        Raises:
+            NotLeader: If nothing was written because this replica may not write.
+        """
+        began = time.monotonic()
+        outcome: ClaimOutcome | None = await self._started(claim, gated)
+        if outcome is None:
+            end = await self._send_release(claim)
+            outcome = _claim_outcome(end, f"releasing the allocation of claim {claim.key}")
+        self._measure("release", outcome, began)
+        return outcome
+
+    async def _started(self, claim: ResourceClaim, gated: Sequence[Pod]) -> ClaimConflict | None:
+        for pod in gated:
+            raw = await self._sender.read_until_known(pod_path(pod.key))
+            if raw is not None and raw["metadata"]["uid"] == pod.uid and _is_ungated(raw):
+                return ClaimConflict(claim, f"pod {pod.key} has been let go")
+        return None
+
+    async def _send_release(self, claim: ResourceClaim) -> End:
+        return await self._sender.send(
+            f"{self._claim_path(claim.key)}/status",
+            release_patch(claim),
+            "merge",
+            lambda raw: decode_claim(raw).allocation is None,
+        )
+
     async def _allocate(
         self,
         claim: ResourceClaim,
@@ -165,7 +205,7 @@ class Writer:
         allocated_at = timestamp(self._clock_now())
         sent = normalised(allocation, allocated_at)
         end = await self._sender.send(
-            f"{claim_path(claim.key)}/status",
+            f"{self._claim_path(claim.key)}/status",
             allocation_patch(claim, encode_allocation(allocation), allocated_at, consumers),
             "strategic",
             lambda raw: difference(sent, decode_claim(raw).allocation) is None,
@@ -189,12 +229,7 @@ class Writer:
         return _claim_outcome(end, f"protecting claim {claim.key} from deletion")
 
     async def _take_back(self, claim: ResourceClaim, lost: str) -> ClaimOutcome:
-        end = await self._sender.send(
-            f"{self._claim_path(claim.key)}/status",
-            release_patch(claim),
-            "merge",
-            lambda raw: decode_claim(raw).allocation is None,
-        )
+        end = await self._send_release(claim)
         log.error("allocation taken back", claim=str(claim.key), reason=lost)
         match end:
             case Stored() | Gone():
@@ -224,6 +259,40 @@ class Writer:
         began = time.monotonic()
         outcome = await self._ungate(pod, node)
         self._measure("ungate", outcome, began)
+        return outcome
+
+    async def touch(self, pod: Pod, claim: ClaimKey, value: str) -> PodOutcome | None:
+        """Change an annotation of a pod, so that who generates claims looks at it again.
+
+        The recorded ``claim`` is read first: if it is there after all and the pod's own, nothing
+        is written and the answer is ``None``.
+
+        Raises:
+            NotLeader: If nothing was written because this replica may not write.
+        """
+        found = await self._sender.read_until_known(self._claim_path(claim))
+        if found is not None and decode_claim(found).controller_uid == pod.uid:
+            return None
+        began = time.monotonic()
+        end = await self._sender.send(
+            pod_path(pod.key),
+            touch_patch(pod, value),
+            "merge",
+            lambda raw: (
+                (raw["metadata"].get("annotations") or {}).get(REGENERATE_ANNOTATION) == value
+            ),
+        )
+        outcome: PodOutcome
+        match end:
+            case Gone():
+                outcome = PodGone()
+            case Refused(error):
+                outcome = PodRefused(refusal(f"touching pod {pod.key}", error))
+            case Changed(raw, _):
+                outcome = PodConflict(raw)
+            case Stored(raw):
+                outcome = Touched(raw)
+        self._measure("touch", outcome, began)
         return outcome
 
     async def _ungate(self, pod: Pod, node: str | None) -> PodOutcome:
@@ -265,6 +334,7 @@ _RESULTS: Mapping[type, str] = {
     ClaimGone: "gone",
     ClaimRefused: "refused",
     Ungated: "ok",
+    Touched: "ok",
     PodConflict: "conflict",
     PodGone: "gone",
     PodRefused: "refused",
