@@ -14,6 +14,28 @@ app.kubernetes.io/name: berth
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Not empty in the modes in which Berth writes. */}}
+{{- define "berth.writes" -}}
+{{- if ne .Values.mode "observe" }}true{{ end }}
+{{- end }}
+
+{{/* Not empty where devices are fenced. Not in mode observe: nobody at all would then allocate them. */}}
+{{- define "berth.fences" -}}
+{{- if and (include "berth.writes" .) (or .Values.fence.drivers .Values.fence.pools) }}true{{ end }}
+{{- end }}
+
+{{/* The version in which the cluster serves DeviceTaintRules; empty where it does not. */}}
+{{- define "berth.taintRuleVersion" -}}
+{{- if .Capabilities.APIVersions.Has "resource.k8s.io/v1/DeviceTaintRule" -}}
+resource.k8s.io/v1
+{{- else if .Capabilities.APIVersions.Has "resource.k8s.io/v1beta2/DeviceTaintRule" -}}
+resource.k8s.io/v1beta2
+{{- else if semverCompare ">=1.37.0-0" .Capabilities.KubeVersion.Version -}}
+{{- /* `helm template` does not know what a cluster serves; from here on it is on by default. */ -}}
+resource.k8s.io/v1
+{{- end -}}
+{{- end }}
+
 {{- define "berth.image" -}}
 {{- with .Values.operator.image -}}
 {{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
