@@ -37,7 +37,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     ):
         return
     tools = paths.tools_root()
-    wanted = (*programs.control_plane(tools, spec.DEFAULT_KUBERNETES), programs.helm(tools))
+    wanted = (*programs.control_plane(tools, spec.default_release()), programs.helm(tools))
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         build.ensure(wanted, paths.cache_root(), Plain())

@@ -71,6 +71,13 @@ def up(  # noqa: PLR0917 - one parameter an option
         list[str] | None,
         typer.Option(help="A flag for one component, like `kube-apiserver=--v=4`; repeatable."),
     ] = None,
+    api: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whether the API server serves a version, like "
+            "`resource.k8s.io/v1beta1=true`; repeatable."
+        ),
+    ] = None,
     profile: Annotated[str, typer.Option(help="What the devices are.")] = "gpu",
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Hold the cluster until Ctrl-C.")
@@ -86,12 +93,13 @@ def up(  # noqa: PLR0917 - one parameter an option
             flags[component] = (*flags.get(component, ()), text)
         wanted = spec.ClusterSpec(
             name=name,
-            kubernetes=kubernetes or spec.DEFAULT_KUBERNETES,
+            kubernetes=kubernetes or spec.default_release(),
             nodes=nodes,
             devices=devices,
             without=frozenset(without or ()) - {BERTH},
             extra_flags=flags,
             feature_gates=dict(map(spec.parse_gate, feature_gate or ())),
+            apis=dict(map(spec.parse_api, api or ())),
             profile=profile,
         )
         cluster = LocalCluster.start(wanted, progress.for_stderr())
@@ -245,7 +253,7 @@ def build(
 
     with _errors_shown(), _terminable():
         tools = paths.tools_root()
-        wanted = programs.control_plane(tools, kubernetes or spec.DEFAULT_KUBERNETES)
+        wanted = programs.control_plane(tools, kubernetes or spec.default_release())
         if helm:
             wanted = (*wanted, programs.helm(tools))
         built = builder.ensure(wanted, paths.cache_root(), progress.for_stderr())

@@ -25,6 +25,8 @@ GROUP = "resource.k8s.io"
 V1 = "v1"
 FLAT = "v1beta1"
 """The version with the other shape."""
+VERSIONS = (V1, "v1beta2", FLAT)
+"""In which claims, templates, classes and slices are read and written, the preferred one first."""
 
 _OF_EXACTLY = (
     "deviceClassName",
@@ -60,6 +62,23 @@ def spec_from_v1(spec: Mapping[str, Any], version: str) -> Json:
     if version != FLAT:
         return dict(spec)
     return _changed_within(dict(spec), ("devices",), _requests_from_v1)
+
+
+def from_v1(obj: Mapping[str, Any], version: str) -> Json:
+    """Return a whole object of the group as ``version`` wants it; others as they are."""
+    if obj.get("apiVersion") != f"{GROUP}/{V1}" or version == V1:
+        return dict(obj)
+    made = {**obj, "apiVersion": f"{GROUP}/{version}"}
+    if version != FLAT:
+        return made
+    kind = obj.get("kind")
+    if kind == "ResourceSlice":
+        return _changed_within(made, ("spec",), _devices_from_v1)
+    if kind == "ResourceClaim":
+        return _changed_within(made, ("spec", "devices"), _requests_from_v1)
+    if kind == "ResourceClaimTemplate":
+        return _changed_within(made, ("spec", "spec", "devices"), _requests_from_v1)
+    return made
 
 
 def _may_be_flat(obj: Json) -> bool:
@@ -101,6 +120,10 @@ def _devices_to_v1(spec: Json) -> Json:
     return _each(spec, "devices", _device_to_v1)
 
 
+def _devices_from_v1(spec: Json) -> Json:
+    return _each(spec, "devices", _device_from_v1)
+
+
 def _request_to_v1(request: Json) -> Json:
     if "exactly" in request or not any(key in request for key in _OF_EXACTLY):
         return request
@@ -124,3 +147,10 @@ def _device_to_v1(device: Json) -> Json:
     if type(basic) is not dict:
         return device
     return {**{key: value for key, value in device.items() if key != "basic"}, **basic}
+
+
+def _device_from_v1(device: Json) -> Json:
+    return {
+        "name": device.get("name"),
+        "basic": {key: value for key, value in device.items() if key != "name"},
+    }

@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from berth.codec.versions import GROUP, V1
+from berth.codec.versions import GROUP, V1, VERSIONS
 from berth.controller.api import ApiClient
 from berth.controller.apierrors import ApiError, NotServedError
 
-VERSIONS = (V1, "v1beta2", "v1beta1")
-"""In which claims, templates, classes and slices are read and written, the preferred one first."""
 RULE_VERSIONS = (V1, "v1beta2", "v1alpha3")
 """In which DeviceTaintRules are read, likewise; all have the same shape."""
 CORE_KINDS = frozenset(

@@ -18,17 +18,17 @@ from berth.localcluster.components import HOST
 from berth.localcluster.errors import LocalClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 IN_FLIGHT = 32
 OK = 200
 CREATED = 201
 CONFLICT = 409
 
-PATHS: Mapping[str, str] = {
-    "Node": "/api/v1/nodes",
-    "ResourceSlice": "/apis/resource.k8s.io/v1/resourceslices",
-    "DeviceClass": "/apis/resource.k8s.io/v1/deviceclasses",
+PLURALS: Mapping[str, str] = {
+    "Node": "nodes",
+    "ResourceSlice": "resourceslices",
+    "DeviceClass": "deviceclasses",
 }
 
 
@@ -86,13 +86,32 @@ class Api:
         except (OSError, http.client.HTTPException):
             return False
 
+    def served(self, group: str, versions: Sequence[str]) -> str:
+        """Return the first of ``versions`` that is served of ``group``.
+
+        Raises:
+            LocalClusterError: If none of them is.
+        """
+        status, answer = self.request("GET", f"/apis/{group}")
+        found = json.loads(answer)["versions"] if status == OK else ()
+        offered = {each["version"] for each in found}
+        for version in versions:
+            if version in offered:
+                return version
+        raise LocalClusterError(
+            f"the API server serves none of {', '.join(versions)} of {group}: "
+            "it may need another feature gate or API"
+        )
+
     def create(self, manifest: Mapping[str, Any]) -> None:
         """Create an object, with unknown fields refused; one that exists already is left alone.
 
         Raises:
             LocalClusterError: If the API server refuses it.
         """
-        path = f"{PATHS[manifest['kind']]}?fieldValidation=Strict"
+        version = manifest["apiVersion"]
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        path = f"{root}/{PLURALS[manifest['kind']]}?fieldValidation=Strict"
         status, answer = self.request("POST", path, manifest)
         if status not in (OK, CREATED, CONFLICT):
             name = manifest["metadata"]["name"]

@@ -81,6 +81,9 @@ def command(
     }[component](layout, spec)
     if component == "kwok":
         flags = (*flags, *(f"--config={each}" for each in stages))
+    if component == "kube-apiserver" and spec.apis:
+        served = (f"{name}={str(on).lower()}" for name, on in sorted(spec.apis.items()))
+        flags = (*flags, f"--runtime-config={','.join(served)}")
     if component in GATED and spec.feature_gates:
         gates = (f"{name}={str(on).lower()}" for name, on in sorted(spec.feature_gates.items()))
         flags = (*flags, f"--feature-gates={','.join(gates)}")

@@ -7,6 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from berth.codec.versions import GROUP, VERSIONS, from_v1
 from berth.localcluster import profiles
 from berth.localcluster.api import OK
 from berth.localcluster.errors import LocalClusterError
@@ -30,6 +31,7 @@ def populate(api: Api, spec: ClusterSpec, progress: Progress) -> None:
     """
     device_class, slices_of = profiles.PROFILES[spec.profile]
     ready = "kwok" in spec.without
+    version = api.served(GROUP, VERSIONS)
     names = tuple(profiles.node_names(spec.nodes))
     nodes = [profiles.node(name, index, ready=ready) for index, name in enumerate(names)]
     slices = [
@@ -46,7 +48,7 @@ def populate(api: Api, spec: ClusterSpec, progress: Progress) -> None:
             if count % SAY_EVERY == 0 and count < total:
                 progress.say(f"created {count} of {total} {what}")
 
-        api.create_all(manifests, done)
+        api.create_all([from_v1(each, version) for each in manifests], done)
 
 
 def wait_usable(api: Api, spec: ClusterSpec, check: Callable[[], None], patience: float) -> None:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a local cluster is asked to be, and whether that is possible.
 
-Pure: it reads no file but the list of pinned releases that it is given.
+Pure: it reads no file but the list of pinned releases that it is given, and of the environment
+only ``BERTH_KUBERNETES``, the release of clusters for which none is named.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from berth.localcluster.errors import InvalidClusterSpecError
 from berth.localcluster.profiles import PROFILES
 
 DEFAULT_KUBERNETES = "1.37"
+RELEASE_VARIABLE = "BERTH_KUBERNETES"
 DEFAULT_NAME = "berth"
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 """In the order in which they start."""
@@ -26,8 +29,14 @@ MAX_NODES = 5000
 MAX_DEVICES = 128 * 128
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,28}[a-z0-9])?")
+_API = re.compile(r"[a-z0-9.-]+/v[0-9][a-z0-9]*(/[a-z]+)?|api/(all|ga|beta|alpha)")
 _GATE = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+def default_release() -> str:
+    """Return the release of a cluster for which none is named."""
+    return os.environ.get(RELEASE_VARIABLE) or DEFAULT_KUBERNETES
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class ClusterSpec:
     """
 
     name: str = DEFAULT_NAME
-    kubernetes: str = DEFAULT_KUBERNETES
+    kubernetes: str = field(default_factory=default_release)
     """Release, as ``MAJOR.MINOR``."""
     nodes: int = 3
     devices: int = 8
@@ -49,6 +58,8 @@ class ClusterSpec:
     """Component → flags, appended to ours: of a flag given twice the last one counts."""
     feature_gates: Mapping[str, bool] = field(default_factory=lambda: _NONE)
     """Set on every component of Kubernetes."""
+    apis: Mapping[str, bool] = field(default_factory=lambda: _NONE)
+    """Group and version → whether it is served, where the release does otherwise by itself."""
     profile: str = "gpu"
 
     def __post_init__(self) -> None:
@@ -76,6 +87,9 @@ class ClusterSpec:
         for gate in self.feature_gates:
             if not _GATE.fullmatch(gate):
                 raise InvalidClusterSpecError(f"{where}: feature gate: `{gate}` is no gate's name")
+        for api in self.apis:
+            if not _API.fullmatch(api):
+                raise InvalidClusterSpecError(f"{where}: api: `{api}` is no group and version")
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -93,7 +107,9 @@ class ClusterSpec:
     def from_json(cls, data: Mapping[str, Any]) -> ClusterSpec:
         """Return what ``to_json`` made."""
         flags = {name: tuple(each) for name, each in data["extra_flags"].items()}
-        return cls(**{**data, "without": frozenset(data["without"]), "extra_flags": flags})
+        return cls(
+            **{"apis": {}, **data, "without": frozenset(data["without"]), "extra_flags": flags}
+        )
 
 
 def parse_gate(text: str) -> tuple[str, bool]:
@@ -106,6 +122,20 @@ def parse_gate(text: str) -> tuple[str, bool]:
     if not separator or value.lower() not in ("true", "false"):
         raise InvalidClusterSpecError(
             f"feature gate `{text}`: not understood: it reads like `DRAAdminAccess=true`"
+        )
+    return name, value.lower() == "true"
+
+
+def parse_api(text: str) -> tuple[str, bool]:
+    """Return group and version, and the value, of ``resource.k8s.io/v1beta1=true``.
+
+    Raises:
+        InvalidClusterSpecError: If the text is not of that form.
+    """
+    name, separator, value = text.partition("=")
+    if not separator or value.lower() not in ("true", "false"):
+        raise InvalidClusterSpecError(
+            f"api `{text}`: not understood: it reads like `resource.k8s.io/v1beta1=true`"
         )
     return name, value.lower() == "true"
 
@@ -125,7 +155,7 @@ def parse_flag(text: str) -> tuple[str, str]:
 
 
 def _fields(spec: ClusterSpec) -> dict[str, Any]:
-    plain = {"extra_flags", "feature_gates"}
+    plain = {"extra_flags", "feature_gates", "apis"}
     return {
         name: dict(getattr(spec, name)) if name in plain else getattr(spec, name)
         for name in ClusterSpec.__dataclass_fields__

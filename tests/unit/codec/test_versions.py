@@ -14,7 +14,7 @@ import pytest
 
 from berth.codec.claims import decode_claim, decode_template
 from berth.codec.slices import decode_slice
-from berth.codec.versions import claim_to_v1, slice_to_v1, spec_from_v1, template_to_v1
+from berth.codec.versions import claim_to_v1, from_v1, slice_to_v1, spec_from_v1, template_to_v1
 from berth.errors import DecodeError
 
 Json = dict[str, Any]
@@ -162,6 +162,20 @@ def test_what_has_no_shape_at_all_is_refused_as_in_v1(spec: Json) -> None:
     with pytest.raises(DecodeError) as wanted:
         decode_claim(claim("v1", spec))
     assert str(caught.value) == str(wanted.value)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta2", "v1beta1"])
+def test_what_is_written_in_a_version_reads_the_same_from_it(version: str) -> None:
+    for made, to_v1 in (
+        (claim("v1", SPEC_V1), claim_to_v1),
+        (template("v1", SPEC_V1), template_to_v1),
+        (slice_of("v1", V1_DEVICE), slice_to_v1),
+    ):
+        written = from_v1(made, version)
+        assert written["apiVersion"] == f"{GROUP}/{version}"
+        assert to_v1(written) == {**made, "apiVersion": f"{GROUP}/{version}"}
+    node = {"apiVersion": "v1", "kind": "Node"}
+    assert from_v1(node, version) == node
 
 
 def test_a_spec_is_written_in_the_version_that_is_served() -> None:

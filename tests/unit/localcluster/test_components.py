@@ -43,6 +43,13 @@ def test_the_own_flags_come_last_and_gates_reach_all_of_kubernetes() -> None:
     assert not any("feature-gates" in each for each in (*line("etcd", spec), *line("kwok", spec)))
 
 
+def test_what_is_served_besides_is_for_the_api_server_alone() -> None:
+    spec = ClusterSpec(apis={"b.k8s.io/v1": False, "a.k8s.io/v1beta1": True})
+    wanted = "--runtime-config=a.k8s.io/v1beta1=true,b.k8s.io/v1=false"
+    assert [name for name in COMPONENTS if wanted in line(name, spec)] == ["kube-apiserver"]
+    assert not any(each.startswith("--runtime-config") for each in line("kube-apiserver"))
+
+
 @pytest.mark.parametrize(
     ("without", "want"),
     [

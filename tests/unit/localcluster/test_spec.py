@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from berth.localcluster.errors import InvalidClusterSpecError
-from berth.localcluster.spec import ClusterSpec, parse_flag, parse_gate
+from berth.localcluster.spec import (
+    DEFAULT_KUBERNETES,
+    ClusterSpec,
+    parse_api,
+    parse_flag,
+    parse_gate,
+)
 
 
 def test_a_spec_survives_being_written_down() -> None:
@@ -18,6 +24,7 @@ def test_a_spec_survives_being_written_down() -> None:
         without=frozenset({"kwok", "kube-scheduler"}),
         extra_flags={"etcd": ("--x=1", "--y=2")},
         feature_gates={"DRAAdminAccess": True},
+        apis={"resource.k8s.io/v1beta1": True},
     )
     assert ClusterSpec.from_json(spec.to_json()) == spec
 
@@ -109,3 +116,21 @@ def test_a_flag_without_its_component_is_refused(text: str) -> None:
     assert str(refused.value) == (
         f"flag `{text}`: not understood: it reads like `kube-apiserver=--v=4`"
     )
+
+
+def test_apis_are_read_as_they_are_written() -> None:
+    assert parse_api("resource.k8s.io/v1beta1=True") == ("resource.k8s.io/v1beta1", True)
+    for text in ("resource.k8s.io/v1beta1", "resource.k8s.io/v1=on"):
+        with pytest.raises(InvalidClusterSpecError, match=r"reads like `resource\.k8s\.io"):
+            parse_api(text)
+    with pytest.raises(InvalidClusterSpecError, match="api: `v1,x` is no group and version"):
+        ClusterSpec(apis={"v1,x": True})
+
+
+def test_the_environment_names_the_release_where_nobody_else_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BERTH_KUBERNETES", raising=False)
+    assert ClusterSpec().kubernetes == DEFAULT_KUBERNETES
+    monkeypatch.setenv("BERTH_KUBERNETES", "1.34")
+    assert (ClusterSpec().kubernetes, ClusterSpec(kubernetes="1.36").kubernetes) == ("1.34", "1.36")
