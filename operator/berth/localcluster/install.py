@@ -3,31 +3,26 @@
 
 Installs everything but the Deployment: roles, CRDs, admission policies, a default
 AllocationPolicy. The operator then runs on this computer with exactly the rights that the chart
-gives it. Helm is built from its pinned Go module, like the control plane.
+gives it.
 """
 
 from __future__ import annotations
 
 import base64
-import os
-import subprocess
-import tempfile
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from berth.localcluster.build import ensure
 from berth.localcluster.errors import LocalClusterError
-from berth.localcluster.paths import cache_root, tools_root
-from berth.localcluster.programs import helm
-from berth.localcluster.progress import Progress, Silent
+from berth.localcluster.helm import run_helm
+from berth.localcluster.progress import Progress
 
 RELEASE = "berth"
 NAMESPACE = "berth-system"
 SERVICE_ACCOUNT = "berth"
-HELM_SECONDS = 180
 
 OUTSIDE: Mapping[str, Any] = {"mode": "gated", "operator": {"deploy": False}}
 """Values for an operator that runs outside the cluster."""
@@ -36,10 +31,6 @@ EVERY_NAMESPACE: Mapping[str, Any] = {
     "namespaceSelector": {"matchLabels": {}, "matchExpressions": []},
 }
 """The same for every namespace but the system's: a local cluster has nobody to be careful of."""
-
-
-class HelmError(LocalClusterError):
-    """Helm failed; the text is its own."""
 
 
 def chart_root() -> Path:
@@ -82,11 +73,13 @@ def install(
         HelmError: If Helm refuses; with its text.
         BuildError: If Helm cannot be built.
     """
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        yaml.safe_dump(dict(values), file)
-        file.flush()
-        chart, wanted = str(chart_root()), ("--values", file.name, "--create-namespace")
-        _helm(kubeconfig, ("upgrade", "--install", RELEASE, chart, *wanted), namespace, progress)
+    command = ("upgrade", "--install", RELEASE, str(chart_root()), "--namespace", namespace)
+    run_helm(
+        *(*command, "--values", "-", "--create-namespace"),
+        kubeconfig=kubeconfig,
+        stdin=json.dumps(dict(values)),
+        progress=progress,
+    )
 
 
 def uninstall(kubeconfig: Path, *, namespace: str = NAMESPACE) -> None:
@@ -95,12 +88,13 @@ def uninstall(kubeconfig: Path, *, namespace: str = NAMESPACE) -> None:
     Raises:
         HelmError: If Helm refuses; with its text.
     """
-    _helm(kubeconfig, ("uninstall", RELEASE, "--ignore-not-found", "--wait"), namespace, None)
+    command = ("uninstall", RELEASE, "--namespace", namespace, "--ignore-not-found", "--wait")
+    run_helm(*command, kubeconfig=kubeconfig)
 
 
 def is_installed(kubeconfig: Path, *, namespace: str = NAMESPACE) -> bool:
     """Tell whether the release is there."""
-    listed = _helm(kubeconfig, ("list", "--short"), namespace, None)
+    listed = run_helm("list", "--short", "--namespace", namespace, kubeconfig=kubeconfig)
     return RELEASE in listed.split()
 
 
@@ -124,24 +118,3 @@ def account_kubeconfig(admin: Path, token: str) -> str:
             "contexts": [{"name": RELEASE, "context": {"cluster": RELEASE, "user": RELEASE}}],
         }
     )
-
-
-def _helm(
-    kubeconfig: Path, arguments: tuple[str, ...], namespace: str, progress: Progress | None
-) -> str:
-    binary = ensure([helm(tools_root())], cache_root(), progress or Silent())["helm"]
-    # Nothing of the user's Helm or kubectl is read or written; above all not kubectl's cache of
-    # what an API server serves, because another cluster may have had the same address.
-    with tempfile.TemporaryDirectory(prefix="berth-helm-") as home:
-        done = subprocess.run(
-            [binary, *arguments, "--namespace", namespace, "--kubeconfig", kubeconfig],
-            env={**os.environ, "HOME": home, "KUBECACHEDIR": home},
-            capture_output=True,
-            text=True,
-            timeout=HELM_SECONDS,
-            check=False,
-        )
-    if done.returncode:
-        detail = (done.stderr or done.stdout).strip()
-        raise HelmError(f"helm {arguments[0]} {RELEASE}: failed: {detail}")
-    return done.stdout

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from berth.localcluster import LocalCluster
+from berth.localcluster.helm import HelmError, run_helm
 from tests.integration.chart.conftest import GATE, GATED, SYSTEM, everything, until_gated
 from tests.support.helm import (
-    HelmError,
     install_chart,
     render_chart,
-    run_helm,
     uninstall_chart,
     upgrade_chart,
 )

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.helm import CHART, ROOT, HelmError, render_chart
+from berth.localcluster.helm import HelmError
+from tests.support.helm import CHART, ROOT, render_chart
 
 pytestmark = pytest.mark.timeout(600)
 
