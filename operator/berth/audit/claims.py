@@ -28,7 +28,6 @@ from berth.audit.view import NODE, POD, POLICY, SLICE, View
 from berth.audit.words import age, is_long_ago
 from berth.model.claims import DELETE_PROTECTION_FINALIZER, ConsumerReference, ResourceClaim
 from berth.model.devices import DeviceID
-from berth.model.fence import is_fence
 from berth.model.nodes import NodeSelector
 from berth.model.pods import Pod, PodKey
 from berth.model.results import AllocationResult
@@ -162,12 +161,12 @@ def _writer(view: View, claim: ResourceClaim, allocation: AllocationResult) -> I
             yield FenceBroken(claim_ref(claim), fenced)
 
 
-def _is_fenced(view: View, identity: DeviceID) -> bool:
-    device = view.publications.device(identity)
-    taints = () if device is None else device.taints
-    return any(map(is_fence, taints)) or any(
-        rule.matches(*identity) for rule in view.cluster.fence_rules.values()
-    )
+def _is_fenced(view: View, device: DeviceID) -> bool:
+    by_driver = view.cluster.fence_of_drivers
+    return any(
+        device.device in by_driver.get(name, ())
+        for name in view.publications.slices_of(device.pool_id)
+    ) or any(rule.matches(*device) for rule in view.cluster.fence_rules.values())
 
 
 def only_node(selector: NodeSelector | None) -> str:

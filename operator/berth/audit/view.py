@@ -108,10 +108,9 @@ class Publications:
             return f"not in generation {pool.generation} of its pool"
         return ""
 
-    def device(self, device: DeviceID) -> Device | None:
-        """Return the device as it is published now, ``None`` where it does not count."""
-        pool = self.pool(device.pool_id)
-        return None if pool is None or pool.problem else pool.devices.get(device.device)
+    def slices_of(self, pool: PoolID) -> Iterable[str]:
+        """Return the names of the pool's slices, of every generation."""
+        return self._by_pool.get(pool, {}).keys()
 
 
 def _newest(slices: list[ResourceSlice]) -> PublishedPool:

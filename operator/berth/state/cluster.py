@@ -60,6 +60,7 @@ class Cluster:
         self.taint_rules: Mapping[str, DeviceTaintRule] = MappingProxyType(self._published.rules)
         self.published = self._published
         self.fence_rules = MappingProxyType(self._published.fence.rules)
+        self.fence_of_drivers = self._published.fence.of_drivers
         self.classes: Mapping[str, DeviceClass] = MappingProxyType(self._published.classes)
         self.templates: Mapping[tuple[str, str], ResourceClaimTemplate] = MappingProxyType(
             self._templates

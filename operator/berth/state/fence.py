@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from berth.engine.inventory import Inventory
 from berth.engine.records import DeviceRecord, SliceRecord
@@ -127,6 +128,11 @@ class Fence:
         """Drop what was derived: classes or the fence have changed."""
         self._known.clear()
         self._by_slice.clear()
+
+    @property
+    def of_drivers(self) -> Mapping[str, frozenset[str]]:
+        """The devices that drivers fence themselves, by slice; a live view."""
+        return MappingProxyType(self._of_driver)
 
     def covers(self, device: DeviceRecord) -> bool:
         """Tell whether the device is fenced."""
