@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -14,6 +14,7 @@ from berth.engine.snapshot import Snapshot
 from berth.explain.full import explain_fully
 from berth.explain.hints import Hint, LowerCount, MendNode, ReleaseClaim, hint_sentence, rank
 from berth.explain.line import cause_key, one_line
+from berth.explain.question import Attempt, tried
 from berth.explain.tree import Style, tree_lines
 from berth.model.claims import ALL, ClaimKey, RequestRef, ResourceClaim
 from berth.model.devices import (
@@ -84,6 +85,16 @@ def test_a_count_below_half_comes_after_what_leaves_the_request_as_it_is() -> No
 
     assert rank(LowerCount(claim, ref, 4, 8)) < rank(ReleaseClaim("a/b"))
     assert rank(LowerCount(claim, ref, 3, 8)) == rank(ReleaseClaim("a/b"))
+
+
+def test_no_more_is_tried_once_there_is_as_much_as_can_be_shown() -> None:
+    snapshot, claims = a_cluster(()), (train(a_request()),)
+    attempts: Iterator[Attempt] = ((ReleaseClaim(f"a/{n}"), claims, snapshot) for n in range(4))
+
+    found = list(tried(attempts, lambda _claims, _snapshot: True))
+
+    assert found == [ReleaseClaim("a/0"), ReleaseClaim("a/1")]
+    assert list(attempts) == [(ReleaseClaim("a/3"), claims, snapshot)]
 
 
 def test_no_hint_is_given_where_no_single_change_helps() -> None:

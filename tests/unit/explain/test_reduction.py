@@ -162,6 +162,20 @@ def test_both_sides_of_a_rivalry_are_told() -> None:
     )
 
 
+def test_a_constraint_is_told_of_the_claim_that_it_refuses_and_of_no_other() -> None:
+    published = [a_device(f"gpu-{n}", attributes={"numa": n}) for n in range(3)]
+    asked = [
+        train(a_request(count=2), constraints=[matching(NUMA)]),
+        a_claim(a_request(), name="other", constraints=[matching(NUMA)]),
+    ]
+    conflict = explained(a_cluster(fleet(published)), *asked)
+
+    assert told_facts(conflict, asked) == (
+        RequestFact(TRAIN, "gpu"),
+        ConstraintFact(TRAIN, 0, "matchAttribute", NUMA),
+    )
+
+
 def test_a_joint_failure_is_told_by_what_suffices_for_it() -> None:
     conflict = replace(FAILURES["failure-together"](), requests=(), hints=(), together=("gpu-1",))
 
