@@ -42,6 +42,14 @@ def run(
     http_port: Annotated[
         int | None, typer.Option(help="Port of probes and metrics; 0 takes a free one.")
     ] = None,
+    webhook_port: Annotated[
+        int | None,
+        typer.Option(help="Port of the webhook that gates pods before Kubernetes 1.36."),
+    ] = None,
+    webhook_host: Annotated[str | None, typer.Option(help="Address of the webhook.")] = None,
+    webhook_certificates: Annotated[
+        str | None, typer.Option(help="Folder with the webhook's `tls.crt` and `tls.key`.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="`auto`, `json` or `pretty`.")] = None,
     log_level: Annotated[
         str | None, typer.Option(help="`debug`, `info`, `warning` or `error`.")
@@ -64,6 +72,9 @@ def run(
             context=context,
             http_host=http_host,
             http_port=http_port,
+            webhook_port=webhook_port,
+            webhook_host=webhook_host,
+            webhook_certificates=webhook_certificates,
             log_format=log_format,
             log_level=log_level,
         )

@@ -17,6 +17,7 @@ from typing import Any
 
 import kopf
 
+from berth.controller.admission import WEBHOOK, register_webhook, webhook_server
 from berth.controller.api import ApiClient
 from berth.controller.credentials import Credentials, load_credentials
 from berth.controller.feeds import KopfFedKind
@@ -85,10 +86,15 @@ def register(registry: kopf.OperatorRegistry, settings: Settings) -> Mapping[str
         try:
             credentials = await load_credentials(settings.kubeconfig, settings.context)
             served = await _served(credentials)
-            running["operator"] = Operator(settings, credentials, served)
-            await running["operator"].start()
+            operator = running["operator"] = Operator(settings, credentials, served)
+            server = webhook_server(settings, lambda: operator.waits_for.pop(WEBHOOK, None))
+            if server is not None:
+                operator.waits_for[WEBHOOK] = "not listening yet"
+                kwargs["settings"].admission.server = server
+                register_webhook(registry, served.resources)
+            await operator.start()
             # Only now is it known which kinds there are, and Kopf looks for handlers only later.
-            register_feeds(registry, running, running["operator"].fed_by_kopf)
+            register_feeds(registry, running, operator.fed_by_kopf)
         except BaseException as error:
             # Kopf cleans up only what has started; an interrupted start has not.
             if (half := running.pop("operator", None)) is not None:

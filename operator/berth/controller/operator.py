@@ -145,6 +145,8 @@ class Operator:
             self._undecodable,
         )
         self.informers = self._informers()
+        self.waits_for: dict[str, str] = {}
+        """What beside the operator keeps this replica from being ready, and why."""
         self.broken: str | None = None
         """The part that ended on its own, if one did."""
         self._verified = False
@@ -374,11 +376,8 @@ class Operator:
 
     def readiness(self) -> Mapping[str, object]:
         """Return what is not ready, by name; empty when the replica can do its work."""
-        return {
-            name: "not listed yet"
-            for name, informer in self.informers.items()
-            if not informer.synced.is_set()
-        }
+        missing = [n for n, informer in self.informers.items() if not informer.synced.is_set()]
+        return {**dict.fromkeys(missing, "not listed yet"), **self.waits_for}
 
     def alive(self) -> bool:
         """Tell whether every part is still running."""

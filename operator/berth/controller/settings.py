@@ -62,6 +62,19 @@ class Settings(BaseModel):
     http_port: int = Field(
         default=8080, ge=0, le=65535, description="Port of probes and metrics; 0 takes a free one."
     )
+    webhook_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the webhook that gates pods where no admission policy can "
+        "(Kubernetes before 1.36); unset: none is served.",
+    )
+    webhook_host: str = Field(
+        default="127.0.0.1", description="Address on which the webhook listens."
+    )
+    webhook_certificates: str | None = Field(
+        default=None, description="Folder with the webhook's `tls.crt` and `tls.key`."
+    )
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="auto", description="`auto` is pretty on a terminal, JSON elsewhere."
     )
@@ -121,5 +134,10 @@ class Settings(BaseModel):
                 "settings `renew_seconds` < `deadline_seconds` < `lease_seconds` must hold, not "
                 f"{settings.renew_seconds:g}, {settings.deadline_seconds:g}, "
                 f"{settings.lease_seconds:g}: else two replicas could write at once"
+            )
+        if settings.webhook_port is not None and not settings.webhook_certificates:
+            raise SettingsError(
+                f"setting `webhook_certificates` ({PREFIX}WEBHOOK_CERTIFICATES): must be set where "
+                "`webhook_port` is: the API server talks to webhooks over TLS only"
             )
         return settings
