@@ -10,7 +10,7 @@ Source: Kubernetes API concepts (status objects, pagination, watches, patch cont
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -204,15 +204,20 @@ class ApiClient:
         body: Mapping[str, Any],
         kind: PatchKind,
         params: Mapping[str, str] | None = None,
+        *,
+        may_send: Callable[[], bool] | None = None,
     ) -> RawObject:
         """Patch an object and return it as stored.
 
+        ``may_send`` is asked in the very moment before the patch leaves the process.
+
         Raises:
+            TooLate: If ``may_send`` said no; nothing was sent.
             ApiError: If the API server answers with an error.
             InDoubt: If the request may have been carried out although no answer came.
             Unreachable: If the request certainly was not sent.
         """
-        return await self._write("PATCH", path, body, CONTENT_TYPES[kind], params)
+        return await self._write("PATCH", path, body, CONTENT_TYPES[kind], params, may_send)
 
     async def delete(
         self, path: str, *, uid: str | None = None, resource_version: str | None = None
@@ -240,13 +245,14 @@ class ApiClient:
                 return None
             raise
 
-    async def _write(
+    async def _write(  # noqa: PLR0913, PLR0917 - the parts of a request
         self,
         method: str,
         path: str,
         body: Mapping[str, Any],
         content_type: str,
         params: Mapping[str, str] | None,
+        may_send: Callable[[], bool] | None = None,
     ) -> RawObject:
         # Strict: the default, Warn, would drop an unknown field and answer 200.
         query = {"fieldValidation": "Strict", **(params or {})}
@@ -257,6 +263,7 @@ class ApiClient:
             body=body,
             content_type=content_type,
             seconds=self._transport.timeouts.write,
+            may_send=may_send,
         )
 
 

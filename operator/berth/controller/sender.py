@@ -21,6 +21,7 @@ import structlog
 from berth.controller.answers import NotLeader, is_recreated
 from berth.controller.api import ApiClient, PatchKind, retry_delay
 from berth.controller.apierrors import ApiError, InDoubt, Unreachable
+from berth.controller.fenced import TooLate
 from berth.errors import DecodeError
 
 INTERNAL_ERROR_ATTEMPTS = 5
@@ -124,10 +125,13 @@ class Sender:
 
     async def _patch(self, path: str, body: Mapping[str, Any], kind: PatchKind) -> dict[str, Any]:
         async with self._slots:
-            # Here and nowhere earlier: waiting for the slot may have taken longer than the lease.
-            if not self._may_write():
-                raise NotLeader(f"PATCH {path}: not sent: this replica may not write now")
-            return await self._api.patch(path, body, kind)
+            try:
+                # Asked when it is sent and nowhere earlier: waiting for the slot, for credentials
+                # or for a connection may have taken longer than the lease.
+                return await self._api.patch(path, body, kind, may_send=self._may_write)
+            except TooLate:
+                text = f"PATCH {path}: not sent: this replica may not write now"
+                raise NotLeader(text) from None
 
     async def _compare(
         self,

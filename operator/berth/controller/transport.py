@@ -8,10 +8,11 @@ says that nothing was done.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,8 +20,17 @@ from typing import Any, Protocol, cast
 
 import aiohttp
 import orjson
+from yarl import URL
 
+from berth import __version__
 from berth.controller.apierrors import ApiError, InDoubt, Unreachable, error_from_answer
+from berth.controller.fenced import (
+    FencedConnections,
+    NotConnected,
+    TooLate,
+    message_of,
+    origin_of,
+)
 
 RawObject = dict[str, Any]
 
@@ -28,6 +38,13 @@ MAX_RETRY_AFTER = 30.0
 """Longest wait that the server may impose, in seconds."""
 LARGE_BODY = 256 * 1024
 """Bytes from which a body is decoded with garbage collection off; it costs nine times more else."""
+
+
+_HEADERS: Mapping[str, str] = {
+    "Accept": "application/json",
+    # The API server takes the field manager of a write from its first part.
+    "User-Agent": f"berth/{__version__}",
+}
 
 
 class Access(Protocol):
@@ -70,6 +87,18 @@ class Timeouts:
     inactivity: float = 70.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, as it goes out; ``seconds`` bounds it from connecting to its answer's end."""
+
+    method: str
+    url: str
+    params: Mapping[str, str] | None
+    headers: Mapping[str, str]
+    data: bytes | None
+    seconds: float
+
+
 class Transport:
     """A session with one API server; use it from one event loop, and close it."""
 
@@ -77,6 +106,7 @@ class Transport:
         self._access = access
         self.timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
+        self._fenced = FencedConnections(timeouts.connect)
 
     async def open(self) -> None:
         """Read the credentials, so that a mistake in them shows before the first request."""
@@ -85,6 +115,7 @@ class Transport:
 
     async def close(self) -> None:
         """Close all connections; running requests fail."""
+        self._fenced.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -98,46 +129,72 @@ class Transport:
         body: Mapping[str, Any] | None = None,
         content_type: str | None = None,
         seconds: float | None = None,
+        may_send: Callable[[], bool] | None = None,
     ) -> RawObject:
         """Send one request and return the JSON object that answers it.
 
         ``body`` is sent as JSON under ``content_type``; ``seconds`` bounds the whole request.
+        ``may_send`` is asked in the last moment before it is sent; behind a proxy, only before
+        it is begun.
 
         Raises:
+            TooLate: If ``may_send`` said no.
             ApiError: If the API server answers with an error, or with something else than JSON.
             InDoubt: If a request other than GET may have been carried out without an answer.
             Unreachable: If the request certainly had no effect.
         """
         where = f"{method} {path}"
         data = None if body is None else orjson.dumps(body)
-        limit = aiohttp.ClientTimeout(
-            total=self.timeouts.total if seconds is None else seconds,
-            sock_connect=self.timeouts.connect,
-        )
+        limit = self.timeouts.total if seconds is None else seconds
         for last in (False, True):
-            headers = {"Accept": "application/json", **await self._access.headers()}
+            headers = {**_HEADERS, **await self._access.headers()}
             if content_type is not None:
                 headers["Content-Type"] = content_type
+            request = _Request(method, self._access.server + path, params, headers, data, limit)
             with _network_errors(where, write=method != "GET"):
-                async with self._open().request(
-                    method,
-                    self._access.server + path,
-                    params=params,
-                    data=data,
-                    headers=headers,
-                    timeout=limit,
-                    proxy=self._access.proxy,
-                    server_hostname=self._access.tls_server_name,
-                ) as answer:
-                    status, raw = answer.status, await answer.read()
+                if may_send is None or self._access.proxy is not None:
+                    status, found, raw = await self._send(request, may_send)
+                else:
+                    status, found, raw = await self._send_fenced(request, may_send)
             if status == HTTPStatus.UNAUTHORIZED and not last:
                 # Refused before anything was done, so even a write may be sent again.
                 self._access.invalidate()
                 continue
             if status >= HTTPStatus.BAD_REQUEST:
-                raise error_from_answer(where, status, raw, answer.headers)
+                raise error_from_answer(where, status, raw, found)
             return decode_body(where, raw)
         raise AssertionError("the last attempt returns or raises")
+
+    async def _send(
+        self, request: _Request, may_send: Callable[[], bool] | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        if may_send is not None and not may_send():
+            raise TooLate
+        async with self._open().request(
+            request.method,
+            request.url,
+            params=request.params,
+            data=request.data,
+            headers=request.headers,
+            timeout=aiohttp.ClientTimeout(
+                total=request.seconds, sock_connect=self.timeouts.connect
+            ),
+            proxy=self._access.proxy,
+            server_hostname=self._access.tls_server_name,
+        ) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def _send_fenced(
+        self, request: _Request, may_send: Callable[[], bool]
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        url = URL(request.url).update_query(request.params or {})
+        origin = origin_of(url, self._access.ssl_context, self._access.tls_server_name)
+        async with asyncio.timeout(request.seconds):
+            message = message_of(request.method, url, request.headers, request.data or b"")
+            answer = await self._fenced.request(origin, message, may_send)
+        retry_after = answer.headers.get("retry-after")
+        found = {} if retry_after is None else {"Retry-After": retry_after}
+        return answer.status, found, answer.body
 
     async def stream(self, path: str, params: Mapping[str, str]) -> AsyncGenerator[bytes]:
         """Yield the lines that answer a GET, as they come and without their line ends.
@@ -157,7 +214,7 @@ class Transport:
                 "GET",
                 self._access.server + path,
                 params=params,
-                headers=dict(await self._access.headers()),
+                headers={**_HEADERS, **await self._access.headers()},
                 timeout=timeout,
                 proxy=self._access.proxy,
                 server_hostname=self._access.tls_server_name,
@@ -219,6 +276,8 @@ def _network_errors(where: str, *, write: bool) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise Unreachable(where, _text(error)) from error
+    except NotConnected as error:
         raise Unreachable(where, _text(error)) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         kind = InDoubt if write else Unreachable
