@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a call has cost, from the values of its arguments and its result.
 
-An argument or result that failed has the size of a value without a size, which is 1.
+An argument or result that failed is the error; it has the size of a value without one, which is 1.
 
 Source: cel-go ``interpreter/runtimecost.go``, ``ext/lists.go``, ``ext/sets.go``;
 ``k8s.io/apiserver/pkg/cel/library/cost.go`` (CallCost).
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
-from berth.cel.cost_units import CONSTANT_COST_FUNCTIONS, LIST, ORDERINGS, PATTERN, TRAVERSAL
+from berth.cel.cost_units import CONSTANT_COST_FUNCTIONS, LIMIT, LIST, ORDERINGS, PATTERN, TRAVERSAL
 from berth.cel.equality import Opaque
 from berth.cel.library_format import FormatValue
 from berth.cel.library_network import CidrValue, IpValue
@@ -23,9 +23,6 @@ from berth.cel.values import Optional
 
 Charge: TypeAlias = Callable[[Sequence[Any], Any], int]
 """Takes the arguments, the target first, and the result."""
-
-FAILED: Final = object()
-"""Stands for a value whose evaluation failed."""
 
 _SIZED = (str, bytes, tuple, dict)
 _TEXTS = (STRING, BYTES)
@@ -39,31 +36,31 @@ def charge_of(function: str, candidates: tuple[Overload, ...]) -> Charge:
     belongs to an overload does not count, and the call costs one unit.
     """
     if function in CONSTANT_COST_FUNCTIONS:
-        return _one
+        return one
     if function in _BY_FUNCTION:
         return _BY_FUNCTION[function]
     chosen = candidates[0] if len(candidates) == 1 else None
     if function in ("ip", "containsIP", "containsCIDR"):
         return _network(function, chosen)
     if chosen is None:
-        return _one
+        return one
     return _of_overload(function, chosen)
 
 
 def _of_overload(function: str, overload: Overload) -> Charge:
     kind = overload.params[0] if overload.params else None
     if function in ORDERINGS:
-        return _compared if kind in _TEXTS else _one
+        return _compared if kind in _TEXTS else one
     if function == "_+_":
-        return _joined if kind in _TEXTS else _one
+        return _joined if kind in _TEXTS else one
     if function == "@in":
-        return _members if overload.params[1].name == "list" else _one
+        return _members if overload.params[1].name == "list" else one
     if function == "matches":
-        return _pattern if overload.member else _one
+        return _pattern if overload.member else one
     if function in ("bytes", "string"):
         converted = kind == (STRING if function == "bytes" else BYTES)
-        return _traversed if converted else _one
-    return _BY_OVERLOAD.get(function, _one)
+        return _traversed if converted else one
+    return _BY_OVERLOAD.get(function, one)
 
 
 def size(value: Any) -> int:
@@ -83,7 +80,8 @@ def _plain_size(value: Any) -> int:
     return 1
 
 
-def _one(_args: Sequence[Any], _result: Any) -> int:
+def one(_args: Sequence[Any], _result: Any) -> int:
+    """Return what most calls cost."""
     return 1
 
 
@@ -140,9 +138,13 @@ def _elements(args: Sequence[Any], _result: Any) -> int:
 
 def _data_size(value: Any) -> int:
     """Return what going through all of a value costs; texts count less here than elsewhere."""
-    total, pending = 0, [value]
+    total, steps, pending = 0, 0, [value]
     while pending:
         item = pending.pop()
+        steps += 1
+        if steps > LIMIT:
+            # A value that contains itself many times over, say.
+            return LIMIT + 1
         if isinstance(item, str):
             total += int(len(item.encode()) * TRAVERSAL)
         elif isinstance(item, bytes):
@@ -160,7 +162,7 @@ def _data_size(value: Any) -> int:
 def _network(function: str, chosen: Overload | None) -> Charge:
     if function == "ip":
         of_network = chosen is not None and chosen.params[0] == CIDR
-        return _one if of_network else _traversed
+        return one if of_network else _traversed
     from_text = chosen is not None and chosen.params[1] == STRING
     network_too = function == "containsCIDR"
 

@@ -316,9 +316,9 @@ def call(
         raise CelRuntimeError(f"no such overload: `{name}`", span)
 
     if len(parts) == 1:
-        return _call_one(parts[0], find, _by_first(candidates), span)
+        return _call_one(parts[0], find, by_first(candidates), span)
     if len(parts) == 2:
-        return _call_two(parts[0], parts[1], find, _by_both(candidates), span)
+        return _call_two(parts[0], parts[1], find, by_both(candidates), span)
     closures = tuple(parts)
 
     def run(device: Any, frame: Any) -> Any:
@@ -363,8 +363,8 @@ def _call_two(
     return run
 
 
-def _by_first(candidates: tuple[Overload, ...]) -> dict[type, Body]:
-    """Bodies by class, as far as the class alone decides."""
+def by_first(candidates: tuple[Overload, ...]) -> dict[type, Body]:
+    """Return bodies by class, as far as the class alone decides."""
     table: dict[type, Body] = {}
     for overload in candidates:
         cls = class_of_name(overload.params[0].name)
@@ -374,7 +374,8 @@ def _by_first(candidates: tuple[Overload, ...]) -> dict[type, Body]:
     return table
 
 
-def _by_both(candidates: tuple[Overload, ...]) -> dict[type, tuple[type, Body]]:
+def by_both(candidates: tuple[Overload, ...]) -> dict[type, tuple[type, Body]]:
+    """Return bodies by the class of the first argument, each with that of the second."""
     table: dict[type, tuple[type, Body]] = {}
     for overload in candidates:
         first = class_of_name(overload.params[0].name)

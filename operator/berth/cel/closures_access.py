@@ -22,8 +22,8 @@ from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
-_NO_FIELDS = "no such overload: the value has no fields"
-_NO_LIST_FIELD = "unsupported index type of a list"
+NO_FIELDS = "no such overload: the value has no fields"
+NO_LIST_FIELD = "unsupported index type of a list"
 
 
 def whole_device(device: Any, _frame: Any) -> Any:
@@ -85,7 +85,7 @@ def select(operand: Closure, field: str, span: Span) -> Closure:
             raise CelRuntimeError(f"no such key: {field}", span)
         if kind is Optional:
             return _optional_field(value, field)
-        raise CelRuntimeError(_NO_LIST_FIELD if kind is tuple else _NO_FIELDS, span)
+        raise CelRuntimeError(NO_LIST_FIELD if kind is tuple else NO_FIELDS, span)
 
     return run
 
@@ -142,5 +142,5 @@ def _optional_field(value: Any, field: str) -> Optional:
     if type(value) is dict:
         return Optional(present=True, value=value[field]) if field in value else NONE
     if type(value) is tuple:
-        raise CelRuntimeError(_NO_LIST_FIELD)
+        raise CelRuntimeError(NO_LIST_FIELD)
     return NONE

@@ -34,6 +34,7 @@ from berth.cel.syntax import (
     Node,
     OptMap,
     Select,
+    Span,
 )
 from berth.cel.values import CelType
 from berth.errors import CelRuntimeError, InvalidSelectorError
@@ -84,6 +85,14 @@ class Compiler:
             Bind: self._bind,
             OptMap: self._opt_map,
         }
+
+    def compile(self) -> Closure:
+        """Return the closure of the expression.
+
+        Raises:
+            InvalidSelectorError: If a constant part cannot be evaluated.
+        """
+        return self.visit(self.checked.root)
 
     def visit(self, node: Node) -> Closure:
         """Return the closure of ``node``.
@@ -206,8 +215,11 @@ class Compiler:
         position = 1 if node.function == "flatten" else 0
         metered = node.function in _CRASHING and position < len(parts)
         if metered and len(self.checked.overloads[node]) == 1:
-            compiled[position] = c.indispensable(compiled[position], node.span)
+            compiled[position] = self._indispensable(compiled[position], node.span)
         return compiled
+
+    def _indispensable(self, closure: Closure, span: Span) -> Closure:
+        return c.indispensable(closure, span)
 
     def _check_constant_pattern(self, node: Call, parts: tuple[Node, ...]) -> None:
         if node.function in REGEX_FUNCTIONS and len(parts) > 1 and parts[1] in self.constants:

@@ -9,7 +9,7 @@ Source: cel-go ``checker/cost.go``; expansion of the macros in ``parser/macro.go
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from berth.cel.check import Checked
@@ -45,9 +45,10 @@ _SHARED = 3
 _NO_ITEMS = Entries(is_list=True, key=ONE, value=NOTHING)
 
 
-def max_cost(checked: Checked) -> int:
-    """Return the worst-case cost of an expression in upstream's units."""
-    return _Coster(checked).visit(checked.root).cost.high
+def worst_case(checked: Checked) -> tuple[int, Mapping[Node, int]]:
+    """Return the worst-case cost in upstream's units, and the longest range of each loop."""
+    coster = _Coster(checked)
+    return coster.visit(checked.root).cost.high, coster.ranges
 
 
 class _Coster:
@@ -56,6 +57,7 @@ class _Coster:
     def __init__(self, checked: Checked) -> None:
         self.checked = checked
         self.scope: dict[str, tuple[Path, Range | None, Entries | None]] = {}
+        self.ranges: dict[Node, int] = {}
         self._visitors: dict[type, Callable[[Any, Type], Estimate]] = {
             Literal: self._literal,
             Name: self._name,
@@ -201,6 +203,7 @@ class _Coster:
 
     def _fold(self, node: Fold, kind: Type) -> Estimate:
         source = self.visit(node.source)
+        self.ranges[node] = source.size_or_any.high
         outer = self.scope
         names = _variables(source, node)
         self.scope = {**outer, **names}

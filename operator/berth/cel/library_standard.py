@@ -38,6 +38,7 @@ from berth.cel.values import (
     NONE,
     CelAbortError,
     CelType,
+    DomainMap,
     Duration,
     Optional,
     Timestamp,
@@ -156,11 +157,13 @@ def _ordered(compare: Callable[[Any, Any], bool]) -> Body:
 
 def _ordering(symbol: str, compare: Callable[[Any, Any], bool]) -> list[Overload]:
     numbers = (INT, UINT, DOUBLE)
-    pairs = [(kind, kind) for kind in (BOOL, INT, UINT, DOUBLE, STRING, BYTES)]
-    pairs += [(TIMESTAMP, TIMESTAMP), (DURATION, DURATION)]
-    pairs += [(first, second) for first in numbers for second in numbers if first != second]
+    exact = (BOOL, INT, UINT, STRING, BYTES, TIMESTAMP, DURATION)
+    pairs = [(first, second) for first in numbers for second in numbers if first != second]
     body = _ordered(compare)
-    return [function(f"_{symbol}_", pair, BOOL, body) for pair in pairs]
+    return [
+        *(function(f"_{symbol}_", (kind, kind), BOOL, compare) for kind in exact),
+        *(function(f"_{symbol}_", pair, BOOL, body) for pair in [(DOUBLE, DOUBLE), *pairs]),
+    ]
 
 
 def negate(value: Any) -> Any:
@@ -226,7 +229,9 @@ def is_in(value: Any, container: Any) -> bool:
         return contains(container, value)
     if not isinstance(container, dict):
         raise CelRuntimeError("no such overload: `in`")
-    return value in container if type(value) is str else find_key(dict(container), value)[0]
+    if type(value) is str or type(container) is DomainMap:
+        return type(value) is str and value in container
+    return find_key(container, value)[0]
 
 
 def _arithmetic() -> list[Overload]:

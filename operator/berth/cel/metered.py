@@ -14,40 +14,53 @@ from collections.abc import Sequence
 from typing import Any
 
 from berth.cel import closures as c
-from berth.cel import closures_access as access
 from berth.cel import meters, meters_fold
+from berth.cel import meters_calls as calls
+from berth.cel import meters_values as values
 from berth.cel.charges import charge_of
 from berth.cel.check import Checked
 from berth.cel.compile import Closure, Compiler
 from berth.cel.cost_units import LIST, MAP
 from berth.cel.library_regex import REGEX_FUNCTIONS
 from berth.cel.syntax import (
+    Bind,
     Call,
     Conditional,
     Fold,
     Has,
     Index,
     ListLiteral,
+    Logic,
     MapLiteral,
     Name,
     Node,
     OptMap,
     Select,
+    Span,
 )
 
 _PATHS = (Name, Select, Index)
 
 
 class MeteredCompiler(Compiler):
-    """Compiles one expression so that its frame holds the cost at index 0."""
+    """Compiles one expression so that its frame holds the cost at index 0, free steps at 1."""
 
     def __init__(self, checked: Checked) -> None:
         super().__init__(checked)
+        self.slots = 2
         self._bare: dict[type, Any] = {
-            Name: super()._name,
+            Name: self._bare_name,
             Select: self._bare_select,
             Index: self._bare_index,
         }
+
+    def compile(self) -> Closure:
+        """Return the closure of the expression, which raises its errors.
+
+        Raises:
+            InvalidSelectorError: If a constant part cannot be evaluated.
+        """
+        return meters.raising(self.visit(self.checked.root))
 
     def _is_path(self, node: Node) -> bool:
         """Tell whether ``node`` is a variable with steps from it, or any value with steps."""
@@ -63,8 +76,16 @@ class MeteredCompiler(Compiler):
         return self.visit(node)
 
     def _name(self, node: Name) -> Closure:
-        closure = super()._name(node)
-        return meters.more(closure, 1, node.span) if self._is_path(node) else closure
+        if not self._is_path(node):
+            return super()._name(node)
+        if node.name in self.scope and not self.scope[node.name][1]:
+            return meters.paid_local(self.scope[node.name][0], node.span)
+        return meters.more(self._bare_name(node), 1, node.span)
+
+    def _bare_name(self, node: Name) -> Closure:
+        if node.name in self.scope and self.scope[node.name][1]:
+            return values.lazy_local(self.scope[node.name][0])
+        return super()._name(node)
 
     def _select(self, node: Select) -> Closure:
         return meters.more(self._bare_select(node), 1, node.span)
@@ -73,59 +94,82 @@ class MeteredCompiler(Compiler):
         return meters.more(self._bare_index(node), 1, node.span)
 
     def _bare_select(self, node: Select) -> Closure:
-        step = (
-            access.optional_select(meters.given, node.field)
-            if node.optional
-            else access.select(meters.given, node.field, node.span)
-        )
-        return meters.step(self.bare(node.operand), step, optional=node.optional, span=node.span)
+        operand = self.bare(node.operand)
+        return meters.select(operand, node.field, optional=node.optional, span=node.span)
 
     def _bare_index(self, node: Index) -> Closure:
         operand, key = self.bare(node.operand), self.bare(node.key)
-        step = access.index(meters.argument(0), meters.argument(1), node.optional, node.span)
-        return meters.index(operand, key, step, optional=node.optional, span=node.span)
+        return meters.index(operand, key, optional=node.optional, span=node.span)
 
     def _has(self, node: Has) -> Closure:
-        test = access.has(meters.given, node.field, node.span)
-        return meters.presence(self.bare(node.operand), test, node.span)
+        return meters.presence(self.bare(node.operand), node.field, node.span)
+
+    def _logic(self, node: Logic) -> Closure:
+        terms = list(map(self.visit, node.terms))
+        return values.logic(terms, conjunction=node.conjunction, span=node.span)
 
     def _conditional(self, node: Conditional) -> Closure:
         test, then = self.visit(node.test), self.bare(node.then)
-        return c.conditional(test, then, self.bare(node.otherwise), node.span)
+        return values.conditional(test, then, self.bare(node.otherwise), node.span)
+
+    def _bind(self, node: Bind) -> Closure:
+        value = self.visit(node.value)
+        slot = self._slot()
+        return values.bind(slot, value, self._within({node.name: (slot, True)}, node.body))
 
     def _call(self, node: Call) -> Closure:
         parts = self._parts(node)
         compiled = self._arguments(node, parts)
         self._check_constant_pattern(node, parts)
         if node.function in ("or", "orValue"):
-            return self._operation(node, parts, compiled)
-        if node.function == "@in":
-            members = c.member_of_constant(compiled[0], self.constants.get(parts[1]), node.span)
-            if members is not None:
-                return members
-        operation = self._operation(node, parts, list(map(meters.argument, range(len(parts)))))
-        if self._is_folded(node, parts):
-            value = self.constants[parts[0]]
-            return self._folded(node, lambda _device, _frame: operation([value], None))
+            keep = node.function == "or"
+            return values.fallback(compiled[0], compiled[1], keep=keep, span=node.span)
         candidates = self.checked.overloads[node]
+        if node.function == "@in":
+            members = self.constants.get(parts[1])
+            closure = c.member_of_constant(meters.given, members, node.span)
+            if closure is not None:
+                return values.applied(closure, compiled[0], node.span)
+        if self._is_folded(node, parts):
+            value = c.constant(self.constants[parts[0]])
+            return self._folded(node, c.call(node.function, candidates, [value], node.span))
         charge = charge_of(candidates[0].function, candidates)
         prepared = node.function in REGEX_FUNCTIONS and parts[1] in self.constants
         both = len(parts) == 2 and not prepared and node.function not in _IN_ORDER
-        return meters.call(operation, compiled, charge, both=both, span=node.span)
+        closure = calls.call(node.function, candidates, compiled, charge, both=both, span=node.span)
+        if node.function in _PARSERS and all(part in self.constants for part in parts):
+            return self._precomputed(node, closure)
+        return closure
+
+    def _precomputed(self, node: Node, closure: Closure) -> Closure:
+        """Evaluate a call of constants once; what it costs counts each time."""
+        frame = [0, 0]
+        value = closure(None, frame)
+        return meters.more(c.constant(value), frame[0], node.span)
+
+    def _indispensable(self, closure: Closure, span: Span) -> Closure:
+        return values.indispensable(closure, span)
 
     def _list(self, node: ListLiteral) -> Closure:
-        closure = super()._list(node)
-        return closure if node in self.constants else meters.more(closure, LIST, node.span)
+        items = list(map(self.visit, node.items))
+        if not node.optional and all(item in self.constants for item in node.items):
+            return self._constant(node, tuple(self.constants[item] for item in node.items))
+        return meters.more(values.list_of(items, node.optional, node.span), LIST, node.span)
 
     def _map(self, node: MapLiteral) -> Closure:
-        closure = super()._map(node)
-        return closure if node in self.constants else meters.more(closure, MAP, node.span)
+        keys = list(map(self.visit, node.keys))
+        entries = list(map(self.visit, node.values))
+        constant = all(part in self.constants for part in (*node.keys, *node.values))
+        if constant and not node.optional:
+            return self._folded(node, c.map_of(keys, entries, node.optional, node.span))
+        closure = values.map_of(keys, entries, node.optional, node.span)
+        return meters.more(closure, MAP, node.span)
 
     def _opt_map(self, node: OptMap) -> Closure:
         target = self.visit(node.target)
         slot = self._slot()
         body = self._within({node.name: (slot, True)}, node.body)
-        return meters.opt_map(target, slot, body, flat=node.flat, span=node.span)
+        return values.opt_map(target, slot, body, flat=node.flat, span=node.span)
 
     def _fold(self, node: Fold) -> Closure:
         source = self.visit(node.source)
@@ -141,3 +185,21 @@ class MeteredCompiler(Compiler):
 
 _IN_ORDER = frozenset(("format",))
 """Functions of two arguments that upstream calls like those of many: the first error ends it."""
+
+_PARSERS = frozenset(
+    (
+        "cidr",
+        "duration",
+        "ip",
+        "isCIDR",
+        "isIP",
+        "isQuantity",
+        "isSemver",
+        "isURL",
+        "quantity",
+        "semver",
+        "timestamp",
+        "url",
+    )
+)
+"""Functions whose result is worth keeping where their arguments are constants."""

@@ -1,26 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The closures that count what an evaluation costs, around those that do the work.
+"""The closures of paths that count what they cost, and what all closures that count share.
 
-A part that fails is charged as upstream charges it, and then fails all the same.
+Here an error is a value, of the class ``CelRuntimeError``: to raise and catch one in each step of
+a loop would take longer than all the rest. Only ``CelAbortError`` is raised. The frame has the
+cost at index 0 and the steps that are free at index 1. A part that fails is charged as upstream
+charges it, and fails all the same.
 
-Source: cel-go ``interpreter/runtimecost.go`` and ``interpretable.go``.
+Source: cel-go ``interpreter/runtimecost.go``, ``interpretable.go`` and ``attributes.go``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from berth.cel.charges import FAILED, Charge
+from berth.cel.closures_access import NO_FIELDS, NO_LIST_FIELD
 from berth.cel.cost_units import LIMIT
+from berth.cel.equality import find_key
+from berth.cel.library_standard import index as index_value
+from berth.cel.library_standard import optional_index, shown
 from berth.cel.syntax import Span
-from berth.cel.values import NONE, CelAbortError, Optional
+from berth.cel.values import EMPTY, NONE, CelAbortError, DomainMap, Optional
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
-
 TOO_EXPENSIVE: Final = "actual cost limit exceeded"
+
+
+def given(value: Any, _frame: Any) -> Any:
+    """Return what a step is applied to, which stands in the place of the device."""
+    return value
 
 
 def spend(frame: Any, amount: int, span: Span) -> None:
@@ -34,26 +44,38 @@ def spend(frame: Any, amount: int, span: Span) -> None:
         raise CelAbortError(TOO_EXPENSIVE, span)
 
 
-def given(value: Any, _frame: Any) -> Any:
-    """Return what a step is applied to, which stands in the place of the device."""
-    return value
+def raising(closure: Closure) -> Closure:
+    """Raise what ``closure`` returns, if that is an error."""
+
+    def run(device: Any, frame: Any) -> Any:
+        value = closure(device, frame)
+        if type(value) is CelRuntimeError:
+            # A new one, since the closures keep some of their errors for the next evaluation.
+            raise CelRuntimeError(value.detail, value.span)
+        return value
+
+    return run
 
 
-def argument(position: int) -> Closure:
-    """Return one of the arguments that stand in the place of the device."""
-    return lambda args, _frame: args[position]
+def caught(error: CelRuntimeError, span: Span | None = None) -> CelRuntimeError:
+    """Return an error that was raised as a value, with its place; an abort goes on.
+
+    Raises:
+        CelAbortError: If ``error`` is one.
+    """
+    if error.span is None:
+        error.span = span
+    if type(error) is CelAbortError:
+        raise error
+    # Else the error, its traceback and the frame of the caller would hold each other.
+    return error.with_traceback(None)
 
 
 def more(closure: Closure, amount: int, span: Span) -> Closure:
     """Charge ``amount`` after ``closure``, whether it fails or not."""
 
     def run(device: Any, frame: Any) -> Any:
-        try:
-            value = closure(device, frame)
-        except CelRuntimeError as error:
-            if type(error) is not CelAbortError:
-                spend(frame, amount, span)
-            raise
+        value = closure(device, frame)
         frame[0] += amount
         if frame[0] > LIMIT:
             raise CelAbortError(TOO_EXPENSIVE, span)
@@ -62,141 +84,110 @@ def more(closure: Closure, amount: int, span: Span) -> Closure:
     return run
 
 
-def step(operand: Closure, apply: Closure, *, optional: bool, span: Span) -> Closure:
+def paid_local(slot: int, span: Span) -> Closure:
+    """Read the variable of a macro, which costs one unit."""
+
+    def run(_device: Any, frame: Any) -> Any:
+        frame[0] += 1
+        if frame[0] > LIMIT:
+            raise CelAbortError(TOO_EXPENSIVE, span)
+        return frame[slot]
+
+    return run
+
+
+def select(operand: Closure, field: str, *, optional: bool, span: Span) -> Closure:
     """One field of a path; behind an optional step only what is there is charged."""
+    missing = CelRuntimeError(f"no such key: {field}", span)
 
     def run(device: Any, frame: Any) -> Any:
         value = operand(device, frame)
-        if type(value) is Optional and not value.present:
-            return NONE
-        return _step(apply, value, frame, optional or type(value) is Optional, span)
-
-    return run
-
-
-def index(operand: Closure, key: Closure, apply: Closure, *, optional: bool, span: Span) -> Closure:
-    """One index of a path; ``apply`` takes the pair of container and key."""
-
-    def run(device: Any, frame: Any) -> Any:
-        value = operand(device, frame)
-        if type(value) is Optional and not value.present:
-            return NONE
-        lenient = optional or type(value) is Optional
-        try:
-            wanted = key(device, frame)
-        except CelRuntimeError as error:
-            if type(error) is not CelAbortError and not lenient:
+        kind = type(value)
+        if kind is CelRuntimeError:
+            return value
+        if optional or kind is Optional:
+            found = optional_field(value, field, span)
+            if type(found) is Optional and found.present:
                 spend(frame, 1, span)
-            raise
-        return _step(apply, (value, wanted), frame, lenient, span)
+            return found
+        frame[0] += 1
+        if frame[0] > LIMIT:
+            raise CelAbortError(TOO_EXPENSIVE, span)
+        if kind is dict:
+            return value.get(field, missing)
+        if kind is DomainMap:
+            return value[field]
+        return CelRuntimeError(NO_LIST_FIELD if kind is tuple else NO_FIELDS, span)
 
     return run
 
 
-def _step(apply: Closure, value: Any, frame: Any, lenient: bool, span: Span) -> Any:  # noqa: FBT001 - which of the two ways
-    if lenient:
-        result = apply(value, frame)
-        if result.present:
+def optional_field(value: Any, field: str, span: Span) -> Optional | CelRuntimeError:
+    """Return what ``value.?field`` is."""
+    if type(value) is Optional:
+        if not value.present:
+            return NONE
+        value = value.value
+    if type(value) is DomainMap:
+        return Optional(present=True, value=value.get(field, EMPTY))
+    if type(value) is dict:
+        return Optional(present=True, value=value[field]) if field in value else NONE
+    return CelRuntimeError(NO_LIST_FIELD, span) if type(value) is tuple else NONE
+
+
+def index(operand: Closure, key: Closure, *, optional: bool, span: Span) -> Closure:
+    """One index of a path."""
+
+    def run(device: Any, frame: Any) -> Any:
+        value = operand(device, frame)
+        kind = type(value)
+        if kind is CelRuntimeError or (kind is Optional and not value.present):
+            return value if kind is CelRuntimeError else NONE
+        wanted = key(device, frame)
+        lenient = optional or kind is Optional
+        if not lenient:
+            frame[0] += 1
+            if frame[0] > LIMIT:
+                raise CelAbortError(TOO_EXPENSIVE, span)
+        if type(wanted) is CelRuntimeError:
+            return wanted
+        if isinstance(value, dict) and not optional:
+            found, item = find_key(value, wanted)
+            return item if found else CelRuntimeError(f"no such key: {shown(wanted)}", span)
+        try:
+            if not lenient:
+                return index_value(value, wanted)
+            item = optional_index(value, wanted)
+        except CelRuntimeError as error:
+            return caught(error, span)
+        if item.present:
             spend(frame, 1, span)
-        return result
-    try:
-        result = apply(value, frame)
-    except CelRuntimeError:
-        spend(frame, 1, span)
-        raise
-    spend(frame, 1, span)
-    return result
+        return item
+
+    return run
 
 
-def presence(operand: Closure, test: Closure, span: Span) -> Closure:
+def presence(operand: Closure, field: str, span: Span) -> Closure:
     """``has(operand.field)``."""
 
     def run(device: Any, frame: Any) -> Any:
         value = operand(device, frame)
-        lenient = type(value) is Optional
-        if lenient and not value.present:
+        kind = type(value)
+        if kind is CelRuntimeError:
+            return value
+        if kind is dict or kind is DomainMap:
+            present = kind is DomainMap or field in value
+        elif kind is Optional and not value.present:
             return False
-        present = test(value, frame)
-        if present or not lenient:
-            spend(frame, 1, span)
+        else:
+            found = optional_field(value, field, span)
+            if type(found) is not Optional:
+                return found
+            present = found.present
+        if present or kind is not Optional:
+            frame[0] += 1
+            if frame[0] > LIMIT:
+                raise CelAbortError(TOO_EXPENSIVE, span)
         return present
 
-    return run
-
-
-def call(
-    operation: Closure, parts: Sequence[Closure], charge: Charge, *, both: bool, span: Span
-) -> Closure:
-    """A call; ``both`` tells that the second argument is evaluated even if the first fails."""
-    closures = tuple(parts)
-
-    def run(device: Any, frame: Any) -> Any:
-        args: list[Any] = []
-        failure: CelRuntimeError | None = None
-        for part in closures:
-            try:
-                args.append(part(device, frame))
-            except CelRuntimeError as error:
-                if type(error) is CelAbortError:
-                    raise
-                args.append(FAILED)
-                failure = failure or error
-                if not both:
-                    break
-        result: Any = FAILED
-        if failure is None:
-            try:
-                result = operation(args, frame)
-            except CelRuntimeError as error:
-                if type(error) is CelAbortError:
-                    raise
-                failure = error
-        if len(args) == len(closures):
-            spend(frame, charge(args, result), span)
-        if failure is not None:
-            raise failure
-        return result
-
-    return run
-
-
-class _Target:
-    """The value of an optional, which upstream evaluates anew when it is first read."""
-
-    __slots__ = ("closure", "done", "failure", "value")
-
-    def __init__(self, closure: Closure) -> None:
-        self.closure = closure
-        self.done = False
-        self.value: Any = None
-        self.failure: CelRuntimeError | None = None
-
-
-def opt_map(target: Closure, slot: int, body: Closure, *, flat: bool, span: Span) -> Closure:
-    """``optMap`` and ``optFlatMap``."""
-
-    def again(device: Any, frame: Any) -> Any:
-        value = target(device, frame).value
-        spend(frame, 1, span)
-        return value
-
-    def run(device: Any, frame: Any) -> Any:
-        try:
-            optional = target(device, frame)
-        except CelRuntimeError as error:
-            if type(error) is not CelAbortError:
-                spend(frame, 1, span)
-            raise
-        spend(frame, 1, span)
-        if type(optional) is not Optional:
-            raise CelRuntimeError("no such overload: the value is not optional", span)
-        if not optional.present:
-            spend(frame, 1, span)
-            return NONE
-        frame[slot] = _Target(again)
-        if flat:
-            return body(device, frame)
-        return Optional(present=True, value=within(device, frame))
-
-    within = more(body, 1, span)
     return run

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from berth.cel.charges import FAILED, charge_of
+from berth.cel.charges import charge_of
 from berth.cel.closures_fold import pick_sort
 from berth.cel.cost_units import LIMIT, LIST
 from berth.cel.equality import put_key
-from berth.cel.meters import TOO_EXPENSIVE, more
+from berth.cel.meters import TOO_EXPENSIVE, caught, more, paid_local
 from berth.cel.overloads import Overload
 from berth.cel.syntax import Fold, Span
 from berth.cel.values import CelAbortError
+from berth.cel.work import MOST, TOO_LONG
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
@@ -43,134 +44,140 @@ class Loop:
         self.slots = slots
         self.parts = tuple(parts)
         self.item_cost = 0 if constant else LIST
+        self.no_bool = CelRuntimeError(_NOT_BOOL, node.span)
+        self.no_range = CelRuntimeError("the value is not iterable", node.span)
 
     def spend(self, frame: Any, amount: int) -> None:
         """Charge a part of the loop."""
         frame[0] += amount
         if frame[0] > LIMIT:
-            if amount < LIST:
-                # Made of single units upstream, which stops at the first one beyond the limit.
-                frame[0] = LIMIT + 1
-            raise CelAbortError(TOO_EXPENSIVE, self.span)
+            raise self.too_expensive(frame, amount)
 
-    def steps(self, device: Any, frame: Any) -> Iterable[None]:
-        """Evaluate the range, and set the variables for one item after the other."""
-        return self.each(self.source(device, frame), frame)
+    def too_expensive(self, frame: Any, amount: int) -> CelAbortError:
+        """Return the error of a cost beyond the limit."""
+        if amount < LIST:
+            # Made of single units upstream, which stops at the first one beyond the limit.
+            frame[0] = LIMIT + 1
+        return CelAbortError(TOO_EXPENSIVE, self.span)
 
-    def each(self, container: Any, frame: Any) -> Iterable[None]:
-        """Set the variables for one item after the other."""
-        if type(container) is not tuple and not isinstance(container, dict):
-            raise CelRuntimeError("the value is not iterable", self.span)
-        return self._each(container, frame)
-
-    def _each(self, container: Any, frame: Any) -> Iterable[None]:
-        pairs: Iterable[tuple[Any, Any]]
+    def pairs(self, container: Any) -> Iterable[Any]:
+        """Return what the loop goes through: items, or pairs where it has two variables."""
+        pairs: Iterable[Any] = container
         if len(self.slots) == 1:
-            pairs = ((item, item) for item in container)
-        elif type(container) is tuple:
-            pairs = enumerate(container)
-        else:
-            pairs = container.items()
-        for first, second in pairs:
-            frame[self.slots[-1]] = second
-            frame[self.slots[0]] = first
-            yield
+            return pairs
+        return enumerate(container) if type(container) is tuple else container.items()
 
-    def attempt(self, part: Closure, device: Any, frame: Any) -> Any:
-        """Return the value of a part, or the error that it ends with."""
-        try:
-            return part(device, frame)
-        except CelRuntimeError as error:
-            if type(error) is CelAbortError:
-                raise
-            # Else the error, its traceback and this frame would hold each other.
-            return error.with_traceback(None)
+    def over(self, run: Callable[[Any, Any, Any], Any]) -> Closure:
+        """Return the closure that evaluates the range and gives it to ``run``."""
 
-    def test(self, part: Closure, device: Any, frame: Any) -> bool | CelRuntimeError:
-        """Return the truth of a condition, or its error."""
-        value = self.attempt(part, device, frame)
-        if type(value) is bool or isinstance(value, CelRuntimeError):
-            return value
-        return CelRuntimeError(_NOT_BOOL, self.span)
+        def begin(device: Any, frame: Any) -> Any:
+            container = self.source(device, frame)
+            if type(container) is tuple or isinstance(container, dict):
+                return run(device, frame, container)
+            return container if type(container) is CelRuntimeError else self.no_range
+
+        return begin
 
     def quantifier(self, *, deciding: bool) -> Closure:
         """``all`` and ``exists``; the latter also negates its accumulator."""
         condition = 3 if deciding else 2
+        step = condition + 1
         part = self.parts[0]
+        single = len(self.slots) == 1
+        first, second = self.slots[0], self.slots[-1]
+        undecided = not deciding
 
-        def run(device: Any, frame: Any) -> bool:
+        def run(device: Any, frame: Any, container: Any) -> Any:
             failure: CelRuntimeError | None = None
             decided = False
-            for _ in self.steps(device, frame):
-                self.spend(frame, condition if decided else condition + 1)
+            for item in self.pairs(container):
                 if decided:
+                    self.spend(frame, condition)
                     break
-                try:
-                    value = part(device, frame)
-                except CelRuntimeError as error:
-                    if type(error) is CelAbortError:
-                        raise
-                    failure = failure or error.with_traceback(None)
+                if single:
+                    frame[first] = item
+                else:
+                    frame[first], frame[second] = item
+                frame[0] += step
+                if frame[0] > LIMIT:
+                    raise self.too_expensive(frame, step)
+                if frame[1] > MOST:
+                    raise CelAbortError(TOO_LONG, self.span)
+                value = part(device, frame)
+                if value is undecided:
                     continue
                 if value is deciding:
                     decided, failure = True, None
-                elif type(value) is not bool:
-                    failure = failure or CelRuntimeError(_NOT_BOOL, self.span)
+                elif failure is None:
+                    failure = value if type(value) is CelRuntimeError else self.no_bool
             self.spend(frame, 1)
-            if failure is not None:
-                raise failure
-            return deciding is decided
+            return (deciding is decided) if failure is None else failure
 
-        return run
+        return self.over(run)
 
-    def exactly_one(self, device: Any, frame: Any) -> bool:
+    def set(self, frame: Any, item: Any) -> None:
+        """Set the variables for one step that may be free."""
+        if len(self.slots) == 1:
+            frame[self.slots[0]] = item
+        else:
+            frame[self.slots[0]], frame[self.slots[1]] = item
+        frame[1] += 1
+        if frame[1] > MOST:
+            raise CelAbortError(TOO_LONG, self.span)
+
+    def test(self, part: Closure, device: Any, frame: Any) -> bool | CelRuntimeError:
+        """Return the truth of a condition, or its error."""
+        value = part(device, frame)
+        if value is True or value is False or type(value) is CelRuntimeError:
+            return value
+        return self.no_bool
+
+    def exactly_one(self, device: Any, frame: Any, container: Any) -> bool | CelRuntimeError:
         """``exists_one``."""
         count, failure = 0, None
-        for _ in self.steps(device, frame):
-            value = self.test(self.parts[0], device, frame)
-            if isinstance(value, CelRuntimeError):
-                failure = value
-            elif value:
+        part = self.parts[0]
+        for item in self.pairs(container):
+            self.set(frame, item)
+            value = self.test(part, device, frame)
+            if value is True:
                 self.spend(frame, 2)
                 count += 1
+            elif value is not False:
+                failure = value
         self.spend(frame, 2)
-        if failure is not None:
-            raise failure
-        return count == 1
+        return count == 1 if failure is None else failure
 
-    def collected(self, device: Any, frame: Any) -> tuple[Any, ...]:
+    def collected(self, device: Any, frame: Any, container: Any) -> Any:
         """``map`` and ``filter``."""
-        return self._collect(self.steps(device, frame), device, frame)
-
-    def _collect(self, steps: Iterable[None], device: Any, frame: Any) -> tuple[Any, ...]:
         *tests, value = self.parts
         result: list[Any] = []
         failure = None
-        for _ in steps:
+        for each in self.pairs(container):
+            self.set(frame, each)
             passed = self.test(tests[0], device, frame) if tests else True
             if passed is True:
                 self.spend(frame, 1)
-                item = self.attempt(value, device, frame)
+                item = value(device, frame)
                 self.spend(frame, self.item_cost + 1)
-                passed = item if isinstance(item, CelRuntimeError) else True
+                if type(item) is CelRuntimeError:
+                    passed = item
                 result.append(item)
-            if isinstance(passed, CelRuntimeError):
+            if type(passed) is CelRuntimeError:
                 failure = passed
         self.spend(frame, 1)
-        if failure is not None:
-            raise failure
-        return tuple(result)
+        return tuple(result) if failure is None else failure
 
     def transformed(self, *, entries: bool) -> Closure:
         """``transformMap`` and, where ``entries``, ``transformMapEntry``."""
         *tests, value = self.parts
 
-        def run(device: Any, frame: Any) -> dict[Any, Any]:
+        def run(device: Any, frame: Any, container: Any) -> Any:
             result: dict[Any, Any] = {}
             failure: CelRuntimeError | None = None
-            for _ in self.steps(device, frame):
+            for each in self.pairs(container):
+                self.set(frame, each)
                 passed = self.test(tests[0], device, frame) if tests else True
-                if isinstance(passed, CelRuntimeError):
+                if type(passed) is CelRuntimeError:
                     failure = passed
                 if passed is not True:
                     continue
@@ -181,21 +188,19 @@ class Loop:
                 key = frame[self.slots[0]]
                 if not entries:
                     self.spend(frame, 1)
-                item = self.attempt(value, device, frame)
+                item = value(device, frame)
                 self.spend(frame, 1)
                 if failure is None:
                     failure = self._insert(result, key, item, entries=entries)
             self.spend(frame, 1)
-            if failure is not None:
-                raise failure
-            return result
+            return result if failure is None else failure
 
-        return run
+        return self.over(run)
 
     def _insert(
         self, result: dict[Any, Any], key: Any, item: Any, *, entries: bool
     ) -> CelRuntimeError | None:
-        if isinstance(item, CelRuntimeError):
+        if type(item) is CelRuntimeError:
             return item
         if entries and not isinstance(item, dict):
             return CelRuntimeError("no such overload: the entry is no map", self.span)
@@ -205,7 +210,7 @@ class Loop:
                     return CelRuntimeError(f"insert failed: key {name} already exists", self.span)
                 put_key(result, name, content)
         except CelRuntimeError as error:
-            return error
+            return caught(error, self.span)
         return None
 
     def sorted_by(self, candidates: tuple[Overload, ...]) -> Closure:
@@ -215,15 +220,19 @@ class Loop:
 
         def run(device: Any, frame: Any) -> Any:
             items = original(device, frame)
+            if type(items) is CelRuntimeError:
+                return items
             self.spend(frame, 1)
-            try:
-                keys = self._collect(self.each(items, frame), device, frame)
-            except CelRuntimeError as error:
-                if type(error) is not CelAbortError:
-                    self.spend(frame, charge((items, FAILED), FAILED))
-                raise
+            keys: Any = self.no_range
+            if type(items) is tuple or isinstance(items, dict):
+                keys = self.collected(device, frame, items)
             self.spend(frame, charge((items, keys), items))
-            return pick_sort(candidates, (items, keys), self.span)
+            if type(keys) is CelRuntimeError:
+                return keys
+            try:
+                return pick_sort(candidates, (items, keys), self.span)
+            except CelRuntimeError as error:
+                return caught(error, self.span)
 
         return run
 
@@ -245,7 +254,7 @@ def fold(  # noqa: PLR0913 - the parts of one node
         case "exists":
             return loop.quantifier(deciding=True)
         case "exists_one" | "existsOne":
-            return loop.exactly_one
+            return loop.over(loop.exactly_one)
         case "sortBy":
             return loop.sorted_by(candidates)
         case "transformMap":
@@ -253,8 +262,8 @@ def fold(  # noqa: PLR0913 - the parts of one node
         case "transformMapEntry":
             return loop.transformed(entries=True)
         case "filter":
-            loop.parts = (*parts, more(lambda _device, frame: frame[slots[0]], 1, node.span))
+            loop.parts = (*parts, paid_local(slots[0], node.span))
             loop.item_cost = LIST
-            return loop.collected
+            return loop.over(loop.collected)
         case _:
-            return loop.collected
+            return loop.over(loop.collected)

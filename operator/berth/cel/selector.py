@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from berth.cel.analyse import Projection, analyse
 from berth.cel.check import Checked, check
 from berth.cel.compile import Closure, Compiler
-from berth.cel.cost import max_cost
+from berth.cel.cost import worst_case
 from berth.cel.cost_units import LIMIT
 from berth.cel.device import CelDevice
+from berth.cel.free_steps import need_counting
 from berth.cel.metered import MeteredCompiler
 from berth.cel.parse import parse
 from berth.cel.types import BOOL, is_dyn
@@ -50,11 +51,11 @@ class Program:
         self.expression = expression
         self.checked = checked
         self.projection: Projection = analyse(checked.root)
-        self.max_cost = max_cost(checked)
+        self.max_cost, ranges = worst_case(checked)
         # An estimate is no strict bound, but it is never far below; so is no meter needed here.
-        metered = self.max_cost > LIMIT // 2
+        metered = self.max_cost > LIMIT // 2 or need_counting(checked, ranges)
         compiler = MeteredCompiler(checked) if metered else Compiler(checked)
-        self._closure: Closure = compiler.visit(checked.root)
+        self._closure: Closure = compiler.compile()
         self._slots = compiler.slots
 
     def evaluate(self, device: CelDevice) -> Any:
@@ -77,7 +78,7 @@ class Program:
         compiler = MeteredCompiler(self.checked)
         frame = [0]
         try:
-            closure = compiler.visit(self.checked.root)
+            closure = compiler.compile()
             frame.extend([0] * compiler.slots)
             return Measured(closure(device, frame), None, frame[0])
         except CelRuntimeError as error:

@@ -30,9 +30,12 @@ class Uint(int):
         return f"{int(self)}u"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Optional:
-    """A value that may be absent; ``present`` tells whether ``value`` counts."""
+    """A value that may be absent; ``present`` tells whether ``value`` counts.
+
+    Never changed, but not frozen, since loops make many and a frozen one takes three times as long.
+    """
 
     present: bool
     value: Any = None
