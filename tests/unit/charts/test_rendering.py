@@ -172,9 +172,9 @@ def test_the_default_policy_is_a_hook_only_until_its_definition_is_served() -> N
     ("values", "options", "want_text"),
     [
         pytest.param(
-            {"mode": "fenced"},
+            {"mode": "guarded"},
             {},
-            "at '/mode': value must be one of 'observe', 'gated'",
+            "at '/mode': value must be one of 'observe', 'gated', 'fenced'",
             id="an unknown mode",
         ),
         pytest.param(
@@ -186,8 +186,8 @@ def test_the_default_policy_is_a_hook_only_until_its_definition_is_served() -> N
         pytest.param(
             {"generateClaims": True},
             {},
-            "generateClaims: needs mode gated, and mode is observe: set mode=gated, or leave "
-            "generateClaims out",
+            "generateClaims: needs mode gated or fenced, and mode is observe: set mode=gated, or "
+            "leave generateClaims out",
             id="claims made without writing",
         ),
         pytest.param(
