@@ -153,6 +153,20 @@ class Rig:
         found = devices_of(await self.kube.get("resourceclaims", name, self.namespace))
         return [each.partition("/")[2] for each in found]
 
+    async def at_rest(self, resource: str, name: str, seconds: float = 1.0) -> Json:
+        """Return the object once it has not changed for ``seconds``."""
+        clock = asyncio.get_running_loop().time
+        began = since = clock()
+        seen = await self.kube.get(resource, name, self.namespace)
+        while clock() - since < seconds:
+            if clock() - began > PATIENCE:
+                raise AssertionError(f"{resource} {name} does not come to rest: {seen}")
+            await asyncio.sleep(0.1)
+            now = await self.kube.get(resource, name, self.namespace)
+            if now != seen:
+                seen, since = now, clock()
+        return seen
+
     async def running(self, name: str) -> Json:
         return await self.kube.wait_for(
             "pods",

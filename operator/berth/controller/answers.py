@@ -97,7 +97,7 @@ class PodRefused:
 
 
 ClaimOutcome = ClaimWritten | ClaimConflict | ClaimGone | ClaimRefused
-PodOutcome = Ungated | Touched | PodGone | PodConflict | PodRefused
+PodOutcome = Ungated | PodGone | PodConflict | PodRefused
 
 
 def is_recreated(error: ApiError) -> bool:

@@ -21,22 +21,24 @@ from berth.codec.pods import decode_pod
 from berth.controller.answers import (
     ClaimConflict,
     ClaimGone,
+    ClaimOutcome,
     ClaimRefused,
     ClaimWritten,
     NotLeader,
     PodConflict,
     PodGone,
     PodRefused,
-    Touched,
     Ungated,
 )
 from berth.controller.apierrors import ApiError
-from berth.controller.events import EventRecorder, ObjectReference
-from berth.controller.lifecycle import AskForClaims, TakeBack
+from berth.controller.events import EventRecorder
+from berth.controller.lifecycle import AskForClaims, TakeBack, decide_life
 from berth.controller.metrics import Metrics
+from berth.controller.turns import Turns
+from berth.controller.undo import Undo
 from berth.controller.writer import Writer, same_decision
 from berth.decision import Allocate
-from berth.model.claims import ClaimKey, ConsumerReference, ResourceClaim
+from berth.model.claims import MAX_CONSUMERS, ClaimKey, ConsumerReference, ResourceClaim
 from berth.model.placement import Placed
 from berth.model.pods import Pod, PodKey
 from berth.model.results import AllocationResult
@@ -49,8 +51,6 @@ RETRY_SECONDS = 5.0
 
 ALLOCATED = "ClaimsAllocated"
 FAILED = "ClaimAllocationFailed"
-RELEASED = "ClaimReleased"
-ASKED = "ClaimRegenerationRequested"
 
 log = structlog.get_logger("berth.reconcile")
 
@@ -78,6 +78,8 @@ class CarryOut:
         self._metrics = metrics
         self._changed = changed
         self._gave = gave
+        self._undo = Undo(cluster, writer, events)
+        self._turns: Turns[ClaimKey] = Turns()
         self._tasks: dict[PodKey, asyncio.Task[None]] = {}
         self._timers: dict[PodKey, asyncio.TimerHandle] = {}
         self._changed_meanwhile: set[PodKey] = set()
@@ -101,15 +103,14 @@ class CarryOut:
 
     def take_back(self, pod: Pod, verdict: TakeBack) -> None:
         """Begin to undo allocations; none of their consumers is let go meanwhile."""
-        self._start(
-            pod,
-            self._take_back(pod, verdict),
-            beside=tuple(each.key for each in verdict.consumers),
-        )
+        others = tuple(each.key for each in verdict.consumers)
+        self._start(pod, self._undo.take_back(pod, verdict), beside=others)
+        self._changed_meanwhile.update((pod.key, *others))
 
     def ask_for_claims(self, pod: Pod, verdict: AskForClaims, attempt: int) -> None:
         """Begin to wake whoever generates claims, for the ``attempt``-th time."""
-        self._start(pod, self._ask_for_claims(pod, verdict, attempt))
+        self._start(pod, self._undo.ask_for_claims(pod, verdict, attempt))
+        self.retry_later(pod.key)
 
     def retry_later(self, key: PodKey, seconds: float = RETRY_SECONDS) -> None:
         """Have the pod decided again in a while, unless that is due already."""
@@ -190,6 +191,10 @@ class CarryOut:
                 continue
             if not await self._reserve(pod, claim, consumer):
                 return
+        if not self._still_stands(pod, placed.node):
+            self._cluster.forget(pod.key)
+            self._changed_meanwhile.add(pod.key)
+            return
         if not pod.is_gated:
             self._gave(pod, placed.node, verdict.claims)
         elif not await self._let_go(pod, placed.node if placed.pin else None):
@@ -197,6 +202,13 @@ class CarryOut:
         self._metrics.allocated()
         devices = describe_devices(verdict.claims, verdict.allocated, placed)
         self._events.post(pod, "Normal", ALLOCATED, f"node {placed.node}: {devices}")
+
+    def _still_stands(self, pod: Pod, node: str) -> bool:
+        """Tell whether what was written is still worth starting with: letting go is for ever."""
+        current = self._cluster.pods.get(pod.key)
+        return node in self._cluster.nodes and (
+            current is None or decide_life(self._cluster, current) is None
+        )
 
     async def _write_claim(
         self, pod: Pod, claim: ResourceClaim, result: AllocationResult, consumer: ConsumerReference
@@ -227,10 +239,20 @@ class CarryOut:
         return False
 
     async def _reserve(self, pod: Pod, claim: ResourceClaim, consumer: ConsumerReference) -> bool:
-        match await self._writer.reserve(claim, consumer):
-            case ClaimWritten(written):
-                self._cluster.confirm_claim(written)
+        # One after the other: of many pods that share a claim all but one would be refused.
+        async with self._turns.of(claim.key):
+            current = self._cluster.claims.get(claim.key)
+            if current is not None and consumer in current.reserved_for:
                 return True
+            answer: ClaimOutcome
+            if current is not None and _takes_more(claim, current):
+                answer = await self._writer.reserve(current, consumer)
+            else:
+                answer = ClaimConflict(current, "it is not as it was decided upon")
+            if isinstance(answer, ClaimWritten):
+                self._cluster.confirm_claim(answer.claim)
+                return True
+        match answer:
             case ClaimConflict(current, detail) if current is not None:
                 self._cluster.apply_claim(current)
                 log.info("claim changed under the write", claim=str(claim.key), reason=detail)
@@ -243,66 +265,6 @@ class CarryOut:
         self._cluster.forget(pod.key)
         self._changed_meanwhile.add(pod.key)
         return False
-
-    async def _take_back(self, pod: Pod, verdict: TakeBack) -> None:
-        gated = (pod, *verdict.consumers)
-        self._changed_meanwhile.update(each.key for each in gated)
-        for lost in verdict.lost:
-            claim = lost.claim
-            match await self._writer.release(claim, gated):
-                case ClaimWritten(written):
-                    self._cluster.confirm_claim(written)
-                    log.warning("claim released", claim=str(claim.key), reason=lost.why)
-                    self._say_released(gated, claim, lost.why)
-                case ClaimConflict(current, detail):
-                    if current is not None:
-                        self._cluster.apply_claim(current)
-                    log.info("claim not released", claim=str(claim.key), reason=detail)
-                case ClaimGone(detail):
-                    self._cluster.remove_claim(claim.key, claim.uid)
-                    log.info("claim is gone", claim=str(claim.key), reason=detail)
-                case ClaimRefused(detail):
-                    message = f"claim {claim.key}: {lost.why}, and {detail}"
-                    self._events.post(pod, "Warning", FAILED, message)
-                    log.error("claim write refused", claim=str(claim.key), error=detail)
-
-    def _say_released(self, pods: tuple[Pod, ...], claim: ResourceClaim, why: str) -> None:
-        message = f"claim {claim.key}: the allocation was taken back, to decide anew: {why}"
-        for pod in pods:
-            self._events.post(pod, "Warning", RELEASED, message, "Release")
-        about = ObjectReference(
-            "resource.k8s.io/v1", "ResourceClaim", claim.namespace, claim.name, claim.uid
-        )
-        self._events.post_about(about, "Warning", RELEASED, message, "Release")
-
-    async def _ask_for_claims(self, pod: Pod, verdict: AskForClaims, attempt: int) -> None:
-        """Touch the pod, once for all its missing claims."""
-        names = ",".join(each.claim for each in verdict.missing)
-        for each in verdict.missing:
-            key = ClaimKey(pod.namespace, each.claim)
-            match await self._writer.touch(pod, key, f"{names}/{attempt}"):
-                case None:
-                    continue  # There after all: its event is under way.
-                case Touched(raw):
-                    self._cluster.confirm_pod(decode_pod(raw))
-                    message = (
-                        f"pod {pod.key}, claim reference {each.reference.name}: claim {each.claim} "
-                        "is gone: asked for a new one"
-                    )
-                    self._events.post(pod, "Normal", ASKED, message, "Generate")
-                    log.info("claim asked for", claim=str(key), pod=str(pod.key), attempt=attempt)
-                case PodConflict(raw):
-                    self._cluster.confirm_pod(decode_pod(raw))
-                case PodGone():
-                    self._cluster.remove_pod(pod.key, pod.uid)
-                    return
-                case PodRefused(detail):
-                    self._events.post(pod, "Warning", FAILED, detail)
-                    log.error("touching refused", pod=str(pod.key), error=detail)
-                case _:
-                    raise AssertionError("a pod that was touched did not lose its gate")
-            break
-        self.retry_later(pod.key)
 
     async def _release(self, pod: Pod) -> None:
         await self._let_go(pod, None)
@@ -344,6 +306,16 @@ class CarryOut:
                 log.error("ungating refused", pod=str(pod.key), error=detail)
                 self.retry_later(pod.key)
         return False
+
+
+def _takes_more(decided: ResourceClaim, current: ResourceClaim) -> bool:
+    """Tell whether ``current`` is allocated as ``decided`` was, with room for a consumer."""
+    return (
+        current.uid == decided.uid
+        and current.allocation == decided.allocation
+        and not current.deleting
+        and len(current.reserved_for) < MAX_CONSUMERS
+    )
 
 
 def describe_devices(

@@ -74,6 +74,14 @@ class ClaimGenerator:
             self._queued.add(key)
             self._queue.put_nowait(key)
 
+    def touch_all(self) -> None:
+        """Have every pod looked at, and those that claims name though they are gone."""
+        for key in self._cluster.pods:
+            self.touch(key)
+        for claim in self._cluster.claims:
+            for key in pods_to_touch(self._cluster, claim):
+                self.touch(key)
+
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -11,6 +11,7 @@ anew only when its pod changes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from berth.controller.decide import Verdict
@@ -20,6 +21,7 @@ from berth.explain.messages import fit_event
 from berth.model.claims import ResourceClaim
 from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference, PodKey
 from berth.satisfiable import Lost, consumer_pod, hoarded_claims, lost_claims
+from berth.state.assumed import pinned_node
 from berth.state.cluster import Cluster
 
 
@@ -55,7 +57,15 @@ GRACE_SECONDS = 1.0
 """How long a claim may be unknown before it counts as missing."""
 ASK_AGAIN_SECONDS = 5.0
 
-LifeVerdict = TakeBack | AskForClaims
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """Nothing that Berth may do lets the pod start; ``message`` says what its owner can do."""
+
+    message: str
+
+
+LifeVerdict = TakeBack | AskForClaims | Doomed
 
 
 def decide_life(cluster: Cluster, pod: Pod) -> LifeVerdict | None:
@@ -72,10 +82,29 @@ def decide_life(cluster: Cluster, pod: Pod) -> LifeVerdict | None:
             missing.append(Missing(reference, name))
     if missing:
         return AskForClaims(tuple(missing))
+    if not pod.is_gated:
+        node = gone_pin(cluster, pod, claims)
+        return Doomed(pinned_to_gone_node(pod, node)) if node else None
     if pod.gates != (SCHEDULING_GATE,):
         return None
     lost = lost_claims(cluster, claims)
     return take_back(cluster, pod, lost) if lost else None
+
+
+def gone_pin(cluster: Cluster, pod: Pod, claims: Sequence[ResourceClaim]) -> str:
+    """Return the node that Berth has pinned an ungated pod to, if it is gone; empty otherwise."""
+    if not claims or any(c.allocation is None or not cluster.is_ours(c) for c in claims):
+        return ""
+    node = pinned_node(pod)
+    return "" if node in cluster.nodes else node
+
+
+def pinned_to_gone_node(pod: Pod, node: str) -> str:
+    """Say that the pod waits for a node that will not come back, and what helps."""
+    return fit_event(
+        f"pod {pod.key}: it is pinned to node {node}, which is gone, and the pin of a pod without "
+        "a scheduling gate cannot be changed: delete the pod, so that a new one is decided anew"
+    )
 
 
 def reconsider(cluster: Cluster, pod: Pod, verdict: Verdict, *, budget: int) -> Verdict | TakeBack:

@@ -272,7 +272,7 @@ class Operator:
         self.metrics.leader.set(1)
         for key in self.cluster.pods:
             self.cluster.mark_dirty(key)
-            self.generator.touch(key)
+        self.generator.touch_all()
         self.policies.poke()
         self.auditor.post_all()
         self.reconciler.poke()
@@ -360,7 +360,7 @@ class Operator:
     def _on_node_gone(self, name: str, namespace: str, uid: str) -> None:  # noqa: ARG002 - one shape for all informers
         self.cluster.remove_node(name)
         self.auditor.changed()
-        self.reconciler.poke()
+        self.reconciler.node_gone(name)
 
     def _on_namespace(self, labelled: tuple[str, Mapping[str, str]]) -> None:
         self.cluster.apply_namespace(*labelled)

@@ -39,6 +39,7 @@ from berth.controller.given import Given
 from berth.controller.lifecycle import (
     Asked,
     AskForClaims,
+    Doomed,
     LifeVerdict,
     TakeBack,
     decide_life,
@@ -51,6 +52,7 @@ from berth.decision import why_not, why_not_fully
 from berth.explain import messages
 from berth.explain.line import cause_key, one_line
 from berth.model.pods import Pod, PodKey
+from berth.state.assumed import pinned_node
 from berth.state.cluster import Cluster
 
 SLICE_SECONDS = 0.02
@@ -98,12 +100,18 @@ class Reconciler:
         self._carrying_out = CarryOut(
             cluster, writer, events, metrics, changed=self.poke, gave=self._given.gave
         )
+        self._nodes_gone: set[str] = set()
         self._to_explain: dict[PodKey, None] = {}
         self._said: dict[PodKey, tuple[str, str]] = {}
         self._slice_began = 0.0
 
     def poke(self) -> None:
         """Say that the ledger has changed; cheap, may be called for every event."""
+        self._wake.set()
+
+    def node_gone(self, name: str) -> None:
+        """Say that a node is gone: pods that are pinned to it are looked at again."""
+        self._nodes_gone.add(name)
         self._wake.set()
 
     async def run(self) -> None:
@@ -123,6 +131,12 @@ class Reconciler:
 
     async def _decide_dirty(self) -> None:
         self._slice_began = asyncio.get_running_loop().time()
+        if self._nodes_gone:
+            # One look for all of them: a whole rack may go at once.
+            for pod in self._cluster.pods.values():
+                if not pod.node_name and pinned_node(pod) in self._nodes_gone:
+                    self._cluster.mark_dirty(pod.key)
+            self._nodes_gone.clear()
         dirty = self._cluster.take_dirty()
         self._carrying_out.decide_again(dirty)
         pods = (self._cluster.pods.get(key) for key in dirty - self._carrying_out.busy)
@@ -162,6 +176,9 @@ class Reconciler:
                 self._take_back(pod, verdict)
             case AskForClaims():
                 self._ask_for_claims(pod, verdict)
+            case Doomed(message):
+                self._cluster.wait(key)  # A node of that name may yet come.
+                self._say(pod, "Warning", UNSCHEDULABLE, message)
             case Stuck() | Refused():
                 self._left_to_scheduler(pod, verdict)
             case Allocate():

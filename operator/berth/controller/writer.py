@@ -261,18 +261,17 @@ class Writer:
         self._measure("ungate", outcome, began)
         return outcome
 
-    async def touch(self, pod: Pod, claim: ClaimKey, value: str) -> PodOutcome | None:
-        """Change an annotation of a pod, so that who generates claims looks at it again.
+    async def read_claim(self, key: ClaimKey) -> ResourceClaim | None:
+        """Return the claim as it is now, ``None`` if there is none."""
+        raw = await self._sender.read_until_known(self._claim_path(key))
+        return None if raw is None else decode_claim(raw)
 
-        The recorded ``claim`` is read first: if it is there after all and the pod's own, nothing
-        is written and the answer is ``None``.
+    async def touch(self, pod: Pod, value: str) -> Touched | PodGone | PodConflict | PodRefused:
+        """Change an annotation of a pod, so that who generates claims looks at it again.
 
         Raises:
             NotLeader: If nothing was written because this replica may not write.
         """
-        found = await self._sender.read_until_known(self._claim_path(claim))
-        if found is not None and decode_claim(found).controller_uid == pod.uid:
-            return None
         began = time.monotonic()
         end = await self._sender.send(
             pod_path(pod.key),
@@ -282,7 +281,7 @@ class Writer:
                 (raw["metadata"].get("annotations") or {}).get(REGENERATE_ANNOTATION) == value
             ),
         )
-        outcome: PodOutcome
+        outcome: Touched | PodGone | PodConflict | PodRefused
         match end:
             case Gone():
                 outcome = PodGone()
@@ -323,7 +322,9 @@ class Writer:
                     pod = replace(pod, resource_version=fresh.resource_version)
         return PodConflict(raw)
 
-    def _measure(self, kind: str, outcome: ClaimOutcome | PodOutcome, began: float) -> None:
+    def _measure(
+        self, kind: str, outcome: ClaimOutcome | PodOutcome | Touched, began: float
+    ) -> None:
         if self._metrics is not None:
             self._metrics.wrote(kind, _RESULTS[type(outcome)], time.monotonic() - began)
 

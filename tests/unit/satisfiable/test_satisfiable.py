@@ -15,6 +15,7 @@ from berth.controller.lifecycle import (
     GRACE_SECONDS,
     Asked,
     AskForClaims,
+    Doomed,
     Missing,
     TakeBack,
     decide_life,
@@ -404,3 +405,34 @@ def test_asking_in_vain_is_said() -> None:
         "pod default/pod: claim default/x made for it cannot be found, and asking for new ones "
         "was in vain: is the resourceclaim controller of kube-controller-manager running?"
     )
+
+
+# --- pods that cannot be helped
+
+
+def pinned(**fields: Any) -> Pod:
+    return a_pod(gates=(), required_affinity=on_node(NODE), **fields)
+
+
+def test_an_ungated_pod_pinned_to_a_node_that_is_gone_is_doomed() -> None:
+    pod = pinned()
+    cluster = a_cluster(pod)
+    cluster.apply_claim(held(pod))
+    assert decide_life(cluster, pod) is None
+    cluster.remove_node(NODE)
+    assert decide_life(cluster, pod) == Doomed(
+        f"pod default/pod: it is pinned to node {NODE}, which is gone, and the pin of a pod "
+        "without a scheduling gate cannot be changed: delete the pod, so that a new one is "
+        "decided anew"
+    )
+
+
+def test_a_pod_that_berth_has_not_let_go_is_not_called_doomed() -> None:
+    pod = pinned()
+    for cluster, claim in (
+        (a_cluster(pod), replace(held(pod), allocation=None)),
+        (a_cluster(pod, ours=False), held(pod)),
+    ):
+        cluster.apply_claim(claim)
+        cluster.remove_node(NODE)
+        assert decide_life(cluster, pod) is None
