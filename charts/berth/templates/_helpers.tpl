@@ -69,3 +69,71 @@ matchExpressions:
   values:
   {{- concat (list "kube-system" .Release.Namespace) .Values.gate.excludedNamespaces | uniq | toYaml | nindent 2 }}
 {{- end }}
+
+{{/* What adds the gate: policy or webhook. `helm template` does not know what a cluster serves, so its version counts too. */}}
+{{- define "berth.gateBy" -}}
+{{- if ne .Values.gate.by "auto" -}}
+{{ .Values.gate.by }}
+{{- else if or (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") (semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+policy
+{{- else -}}
+webhook
+{{- end -}}
+{{- end }}
+
+{{/* Conditions under which a new pod gets the gate, for the policy and the webhook alike. */}}
+{{- define "berth.gateConditions" -}}
+- name: has-claims
+  expression: "has(object.spec.resourceClaims) && object.spec.resourceClaims.size() > 0"
+# The API refuses a pod that has both a node and a gate.
+- name: not-bound
+  expression: "!has(object.spec.nodeName) || object.spec.nodeName == ''"
+- name: not-yet-gated
+  expression: "!has(object.spec.schedulingGates) || !object.spec.schedulingGates.exists(g, g.name == 'berth.dev/dra')"
+{{- end }}
+
+{{/* Conditions under which a new claim gets the delete protection. */}}
+{{- define "berth.finalizerConditions" -}}
+- name: no-finalizer-yet
+  expression: "!has(object.metadata.finalizers) || !object.metadata.finalizers.exists(f, f == 'resource.kubernetes.io/delete-protection')"
+{{- end }}
+
+{{/* The version of resource.k8s.io in which Berth reads and writes claims. */}}
+{{- define "berth.resourceVersion" -}}
+{{- if .Capabilities.APIVersions.Has "resource.k8s.io/v1/ResourceClaim" -}}
+v1
+{{- else if .Capabilities.APIVersions.Has "resource.k8s.io/v1beta2/ResourceClaim" -}}
+v1beta2
+{{- else if .Capabilities.APIVersions.Has "resource.k8s.io/v1beta1/ResourceClaim" -}}
+v1beta1
+{{- else -}}
+v1
+{{- end -}}
+{{- end }}
+
+{{/* The host that the webhook's certificate is for. */}}
+{{- define "berth.webhookHost" -}}
+{{- with .Values.gate.webhook.url -}}
+{{ index (splitList ":" (get (urlParse .) "host")) 0 }}
+{{- else -}}
+berth-webhook.{{ .Release.Namespace }}.svc
+{{- end -}}
+{{- end }}
+
+{{/* How the API server reaches a handler of the webhook: arguments are the context, its name, the authority. */}}
+{{- define "berth.webhookClient" -}}
+{{- $context := index . 0 }}
+{{- with index . 2 }}
+caBundle: {{ . }}
+{{- end }}
+{{- if $context.Values.gate.webhook.url }}
+url: {{ trimSuffix "/" $context.Values.gate.webhook.url }}/{{ index . 1 }}
+{{- else }}
+service: {name: berth-webhook, namespace: {{ $context.Release.Namespace }}, path: /{{ index . 1 }}, port: 443}
+{{- end }}
+{{- end }}
+
+{{/* Not empty where the operator's pods serve the webhook. */}}
+{{- define "berth.servesWebhook" -}}
+{{- if and (eq .Values.mode "gated") (eq (include "berth.gateBy" .) "webhook") }}true{{ end }}
+{{- end }}

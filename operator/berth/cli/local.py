@@ -12,7 +12,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,26 +103,33 @@ def up(  # noqa: PLR0917 - one parameter an option
             profile=profile,
         )
         cluster = LocalCluster.start(wanted, progress.for_stderr())
-        if BERTH not in (without or ()):
-            _install_berth(cluster)
+        environment = {} if BERTH in (without or ()) else _install_berth(cluster)
         if foreground:
-            _hold(cluster, output)
+            _hold(cluster, output, environment)
         else:
             cluster.detach()
-            _show_up(cluster, output)
+            _show_up(cluster, output, environment)
 
 
-def _install_berth(cluster: LocalCluster) -> None:
-    """Install the chart without its Deployment, so that `berth run` finds everything in place."""
-    from berth.localcluster import install, progress  # noqa: PLC0415 - not for `--help`
+def _install_berth(cluster: LocalCluster) -> Mapping[str, str]:
+    """Install the chart without its Deployment, so that `berth run` finds everything in place.
+
+    Returns:
+        What `berth run` needs in its environment beside KUBECONFIG.
+    """
+    from berth.localcluster import install, progress, webhook  # noqa: PLC0415 - not for `--help`
 
     generates = "resourceclaim-controller" in cluster.spec.without
+    values = {**install.EVERY_NAMESPACE, "generateClaims": generates}
+    port = webhook.free_port() if webhook.is_needed(cluster.spec.kubernetes) else None
+    if port is not None:
+        values.update(webhook.values(port))
     try:
-        install.install(
-            cluster.kubeconfig,
-            {**install.EVERY_NAMESPACE, "generateClaims": generates},
-            progress=progress.for_stderr(),
-        )
+        install.install(cluster.kubeconfig, values, progress=progress.for_stderr())
+        if port is None:
+            return {}
+        manifest = install.installed_manifest(cluster.kubeconfig)
+        return webhook.save(manifest, cluster.folder, port)
     except BaseException:
         cluster.stop()
         raise
@@ -261,10 +268,10 @@ def build(
             typer.echo(path)
 
 
-def _hold(cluster: LocalCluster, output: Output) -> None:
+def _hold(cluster: LocalCluster, output: Output, environment: Mapping[str, str]) -> None:
     """Keep a cluster until a signal, its end by others, or the death of a component."""
     try:
-        _show_up(cluster, output)
+        _show_up(cluster, output, environment)
         sys.stdout.flush()
         typer.echo("Ctrl-C stops it", err=True)
         _watch(cluster)
@@ -288,11 +295,18 @@ def _watch(cluster: LocalCluster) -> None:
         time.sleep(WATCH_SECONDS)
 
 
-def _show_up(cluster: LocalCluster, output: Output) -> None:
+def _show_up(cluster: LocalCluster, output: Output, environment: Mapping[str, str]) -> None:
     if output is Output.JSON:
-        _print_json(_described(cluster))
-    else:
-        typer.echo(f"export KUBECONFIG={cluster.kubeconfig}")
+        _print_json({**_described(cluster), "environment": dict(environment)})
+        return
+    typer.echo(f"export KUBECONFIG={cluster.kubeconfig}")
+    for name, value in environment.items():
+        typer.echo(f"export {name}={value}")
+    if environment:
+        typer.echo(
+            "the gate is a webhook of `berth run`: until that runs, pods with claims are refused",
+            err=True,
+        )
 
 
 def _described(cluster: LocalCluster) -> dict[str, Any]:

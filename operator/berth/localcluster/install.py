@@ -82,6 +82,11 @@ def install(
     )
 
 
+def installed_manifest(kubeconfig: Path, *, namespace: str = NAMESPACE) -> str:
+    """Return the objects of the release, as YAML documents; errors as `install`."""
+    return run_helm("get", "manifest", RELEASE, "--namespace", namespace, kubeconfig=kubeconfig)
+
+
 def uninstall(kubeconfig: Path, *, namespace: str = NAMESPACE) -> None:
     """Remove the release; what it created goes with it, but for the namespace.
 

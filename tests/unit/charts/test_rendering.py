@@ -191,11 +191,23 @@ def test_the_default_policy_is_a_hook_only_until_its_definition_is_served() -> N
             id="claims made without writing",
         ),
         pytest.param(
-            {"mode": "gated"},
+            {"mode": "gated", "gate": {"by": "policy"}},
             {"kube_version": "1.35.4"},
-            "mode: gated needs Kubernetes 1.36 or newer (MutatingAdmissionPolicy in v1), and this "
-            "is v1.35.4: use mode observe",
-            id="a cluster that is too old for gated",
+            "gate.by: policy needs Kubernetes 1.36 or newer (MutatingAdmissionPolicy in v1), and "
+            "this is v1.35.4: use webhook, or leave gate.by at auto",
+            id="a cluster that is too old for the policy",
+        ),
+        pytest.param(
+            {"mode": "gated", "operator": {"deploy": False}},
+            {"kube_version": "1.35.4"},
+            "gate.webhook.url: is needed",
+            id="a webhook outside the cluster, nobody knows where",
+        ),
+        pytest.param(
+            {"gate": {"webhook": {"url": "http://127.0.0.1:9443"}}},
+            {},
+            "at '/gate/webhook/url'",
+            id="a webhook without TLS",
         ),
         pytest.param(
             {},
