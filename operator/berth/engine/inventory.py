@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All published devices, prepared once for any number of attempts.
+"""All published devices, prepared for any number of attempts.
 
 Decides what is derived from slices and taint rules alone, and remembers what single nodes see and
 what selectors say. Never looks at claims, nor at what is allocated.
@@ -9,11 +9,14 @@ Source: ``resource.k8s.io/v1`` ResourceSlice, DeviceTaintRule; KEP-5963 for slic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import TypeVar
 
+from berth.cel.analyse import Projection
 from berth.engine.derived import DerivedAttributeTable
 from berth.engine.pools import NodeView, gather_pools
+from berth.engine.reads import Reads
 from berth.engine.records import DeviceRecord, SliceRecord
 from berth.engine.verdicts import SelectorTable
 from berth.model.devices import PoolID
@@ -21,49 +24,59 @@ from berth.model.features import Features
 from berth.model.nodes import Node
 from berth.model.slices import DeviceTaintRule, ResourceSlice
 
+K = TypeVar("K")
+
 
 class Inventory:
-    """Devices of the whole cluster; what it says never changes, only how fast it says it.
+    """Devices of the whole cluster, kept current slice by slice.
 
     ``slices`` are in the order of the lister, ``slices_by_pool`` too; ``devices`` are in
-    upstream's order (driver, pool, slice name, position), and the place in that tuple is a dense
-    number for the device. Slices that ``features`` hide are left out.
+    upstream's order (driver, pool, slice name, position). Slices that ``features`` hide are left
+    out. Putting or dropping a slice costs what its pool costs, not what the cluster costs.
     """
 
     __slots__ = (
+        "_by_name",
+        "_by_pool",
         "_derived",
         "_devices",
         "_local",
+        "_reads",
         "_shared",
+        "_slices",
         "_tables",
         "_views",
         "features",
-        "slices",
         "slices_by_pool",
     )
 
-    def __init__(self, slices: Sequence[SliceRecord], features: Features) -> None:
+    def __init__(self, slices: Iterable[SliceRecord], features: Features) -> None:
         self.features = features
-        self.slices = tuple(
-            record
-            for record in slices
-            if features.compatibility_groups or not record.has_compatibility_groups
+        self._slices: tuple[SliceRecord, ...] | None = tuple(
+            record for record in slices if not self._is_hidden(record)
         )
+        self._by_name: dict[str, SliceRecord] | None = None
+        self._by_pool: dict[PoolID, tuple[SliceRecord, ...]] = {}
+        self._local: dict[str, tuple[SliceRecord, ...]] = {}
+        self._shared: tuple[SliceRecord, ...] = ()
         by_pool: dict[PoolID, list[SliceRecord]] = {}
         local: dict[str, list[SliceRecord]] = {}
-        self._shared: list[SliceRecord] = []
-        for record in self.slices:
+        shared: list[SliceRecord] = []
+        for record in self._slices:
             by_pool.setdefault(record.slice.pool_id, []).append(record)
             if record.slice.node_name:
                 local.setdefault(record.slice.node_name, []).append(record)
             else:
-                self._shared.append(record)
-        self._local = local
+                shared.append(record)
+        self._by_pool.update((pool, tuple(records)) for pool, records in by_pool.items())
+        self._local.update((node, tuple(records)) for node, records in local.items())
+        self._shared = tuple(shared)
         self.slices_by_pool: Mapping[PoolID, tuple[SliceRecord, ...]] = MappingProxyType(
-            {pool: tuple(records) for pool, records in by_pool.items()}
+            self._by_pool
         )
         self._devices: tuple[DeviceRecord, ...] | None = None
         self._tables: dict[str, SelectorTable] = {}
+        self._reads: dict[Projection, Reads] = {}
         self._derived: dict[str, DerivedAttributeTable] = {}
         self._views: dict[str, NodeView] = {}
 
@@ -85,14 +98,64 @@ class Inventory:
         for published in slices:
             rules = rules_by_driver.get(published.driver)
             if rules is None:
-                rules = tuple(
-                    rule
-                    for rule in taint_rules
-                    if rule.has_selector and rule.driver in {None, published.driver}
-                )
-                rules_by_driver[published.driver] = rules
+                rules = rules_by_driver[published.driver] = rules_for(published, taint_rules)
             records.append(SliceRecord.of(published, rules))
         return Inventory(records, features)
+
+    def put(self, record: SliceRecord) -> None:
+        """Enter a slice, in place of the one of its name; slices are then in order of name."""
+        name = record.slice.name
+        self.drop(name)
+        if self._is_hidden(record):
+            return
+        self._named()[name] = record
+        pool, node = record.slice.pool_id, record.slice.node_name
+        self._by_pool[pool] = _with(self._by_pool.get(pool, ()), record)
+        if node:
+            self._local[node] = _with(self._local.get(node, ()), record)
+        else:
+            self._shared = _with(self._shared, record)
+        self._forget(record)
+
+    def drop(self, name: str) -> SliceRecord | None:
+        """Remove the slice of that name and return it, if it is there."""
+        record = self._named().pop(name, None)
+        if record is None:
+            return None
+        pool, node = record.slice.pool_id, record.slice.node_name
+        self._forget(record)
+        _put_or_drop(self._by_pool, pool, _without(self._by_pool[pool], record))
+        if node:
+            _put_or_drop(self._local, node, _without(self._local[node], record))
+        else:
+            self._shared = _without(self._shared, record)
+        return record
+
+    def _named(self) -> dict[str, SliceRecord]:
+        if self._by_name is None:
+            self._by_name = {record.slice.name: record for record in self.slices}
+        return self._by_name
+
+    def _forget(self, record: SliceRecord) -> None:
+        """Drop what was derived with the pool of ``record`` in it."""
+        self._slices = self._devices = None
+        members = self._by_pool[record.slice.pool_id]
+        if all(each.slice.node_name for each in members):
+            for each in members:
+                self._views.pop(each.slice.node_name, None)
+        else:
+            self._views.clear()
+
+    def _is_hidden(self, record: SliceRecord) -> bool:
+        return record.has_compatibility_groups and not self.features.compatibility_groups
+
+    @property
+    def slices(self) -> tuple[SliceRecord, ...]:
+        """Every slice, in the order of the lister."""
+        if self._slices is None:
+            named = self._named()
+            self._slices = tuple(named[name] for name in sorted(named))
+        return self._slices
 
     @property
     def devices(self) -> tuple[DeviceRecord, ...]:
@@ -119,8 +182,14 @@ class Inventory:
         """Return what the selector says of devices; one table for each text."""
         table = self._tables.get(expression)
         if table is None:
-            table = self._tables[expression] = SelectorTable(expression)
+            table = self._tables[expression] = SelectorTable(expression, self._reads_of)
         return table
+
+    def _reads_of(self, projection: Projection) -> Reads:
+        known = self._reads.get(projection)
+        if known is None:
+            known = self._reads[projection] = Reads(projection)
+        return known
 
     def derived(self, expression: str) -> DerivedAttributeTable:
         """Return what the expression of a derived attribute gives; one table for each text."""
@@ -134,3 +203,29 @@ def _is_same(known: Node, node: Node) -> bool:
     return known is node or (
         known.labels == node.labels and known.declared_features == node.declared_features
     )
+
+
+def rules_for(
+    published: ResourceSlice, rules: Iterable[DeviceTaintRule]
+) -> tuple[DeviceTaintRule, ...]:
+    """Return those of ``rules`` that may taint a device of the slice's driver, in their order."""
+    return tuple(
+        rule for rule in rules if rule.has_selector and rule.driver in {None, published.driver}
+    )
+
+
+def _with(records: tuple[SliceRecord, ...], record: SliceRecord) -> tuple[SliceRecord, ...]:
+    return tuple(sorted((*records, record), key=lambda each: each.slice.name))
+
+
+def _without(records: tuple[SliceRecord, ...], record: SliceRecord) -> tuple[SliceRecord, ...]:
+    return tuple(each for each in records if each is not record)
+
+
+def _put_or_drop(
+    known: dict[K, tuple[SliceRecord, ...]], key: K, records: tuple[SliceRecord, ...]
+) -> None:
+    if records:
+        known[key] = records
+    else:
+        del known[key]

@@ -9,7 +9,7 @@ Source: ``resource.k8s.io/v1`` ResourceSlice, DeviceTaintRule; KEP-5055 for the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from berth.cel import CelDevice
@@ -23,9 +23,19 @@ class DeviceRecord:
 
     ``taints`` are those that can refuse a request: the driver's own, then those of rules.
     ``has_capacity_rules`` tells that capacity can matter even if a request asks for none.
+    ``seen`` and ``is_readable`` are for ``berth.engine.reads`` to remember things in.
     """
 
-    __slots__ = ("_cel", "device", "has_capacity_rules", "id", "slice", "taints")
+    __slots__ = (
+        "_cel",
+        "device",
+        "has_capacity_rules",
+        "id",
+        "is_readable",
+        "seen",
+        "slice",
+        "taints",
+    )
 
     def __init__(
         self, device: Device, published_in: ResourceSlice, taints: tuple[DeviceTaint, ...]
@@ -39,6 +49,8 @@ class DeviceRecord:
             for each in device.capacity.values()
         )
         self._cel: CelDevice | None = None
+        self.seen: dict[object, Hashable] = {}
+        self.is_readable: bool | None = None
 
     @property
     def cel(self) -> CelDevice:

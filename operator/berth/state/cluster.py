@@ -49,7 +49,11 @@ class Cluster:
         self.in_use = self._in_use.view
         self._usage = NodeUsage()
         self._assumed = Assumptions()
-        self._published = Published(features)
+        self._published = Published(features, self._in_use.view)
+        self.prospects = self._published.prospects
+        """Which nodes are worth looking at; current with every event."""
+        self._in_use.on_change = self.prospects.use_changed
+        self._usage.on_eased = self.prospects.node_eased
         self._ownership = Ownership(self._published)
         self._wakeups = Wakeups()
         self._templates: dict[tuple[str, str], ResourceClaimTemplate] = {}
@@ -162,12 +166,14 @@ class Cluster:
         """Take note of a node as observed."""
         if self._usage.nodes.get(node.name) != node:
             self._usage.put_node(node)
+            self.prospects.node_changed(node.name)
             self._wakeups.may_fit_now()
 
     def remove_node(self, name: str) -> None:
         """Take note that a node is gone."""
         if name in self._usage.nodes:
             self._usage.drop_node(name)
+            self.prospects.node_gone(name)
             self._wakeups.may_fit_now()
 
     def apply_slice(self, published: ResourceSlice) -> None:
@@ -353,19 +359,21 @@ class Cluster:
         """
         return self._usage.states(without)
 
+    def node_at(self, rank: int, without: PodKey) -> NodeState:
+        """Return one node of ``node_states``, by its place there."""
+        return self._usage.state_at(rank, without)
+
+    def node_of(self, pod: PodKey) -> str:
+        """Return the node that ``pod`` counts on, empty where there is none."""
+        return self._usage.node_of(pod)
+
     def snapshot(self) -> Snapshot:
         """Return what the engine may look at; valid until the next event or assumption."""
         return Snapshot(self._published.inventory, self.classes, self._in_use.view, self._features)
 
     def overlaps(self) -> tuple[tuple[DeviceID, tuple[ClaimKey, ...]], ...]:
         """Return the devices that two or more claims hold exclusively, as observed."""
-        found = []
-        for device in sorted(self._in_use.contended):
-            holders = (_key(text) for text in self._in_use.view.holders[device])
-            observed = sorted({key for key in holders if key not in self.assumed_claims})
-            if len(observed) > 1:
-                found.append((device, tuple(observed)))
-        return tuple(found)
+        return self._in_use.overlaps(self.assumed_claims)
 
     def _place(self, key: PodKey) -> bool:
         """Let the pod count on the node it belongs to now; tell whether anything became free."""
@@ -385,8 +393,3 @@ class Cluster:
         self._wakeups.may_fit_now()
         # Not only those that wait: what was nobody's business may be ours now.
         self._wakeups.mark(concerned)
-
-
-def _key(text: str) -> ClaimKey:
-    namespace, _, name = text.rpartition("/")
-    return ClaimKey(namespace, name)

@@ -9,7 +9,7 @@ Source: KEP-4381; KEP-5018 (results with admin access take nothing); KEP-5075 (s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 
 from berth.engine.allocated import AllocatedState
@@ -22,9 +22,20 @@ from berth.quantity import Quantity
 class DevicesInUse:
     """Devices in use, by the allocations of the claims that hold them."""
 
-    __slots__ = ("_capacity", "_consumed", "_held", "_holders", "_shared", "contended", "view")
+    __slots__ = (
+        "_capacity",
+        "_consumed",
+        "_held",
+        "_holders",
+        "_shared",
+        "contended",
+        "on_change",
+        "view",
+    )
 
     def __init__(self) -> None:
+        self.on_change: Callable[[Iterable[DeviceID], Iterable[DeviceID]], None] = _nobody
+        """Is told, after each change, of the devices that were taken and that became free."""
         self._held: dict[ClaimKey, tuple[DeviceResult, ...]] = {}
         self._holders: dict[DeviceID, tuple[str, ...]] = {}
         self._shared: dict[DeviceID, tuple[str, ...]] = {}
@@ -58,7 +69,20 @@ class DevicesInUse:
             self._held[claim] = after
         else:
             del self._held[claim]
+        self.on_change([each.device_id for each in after], [each.device_id for each in before])
         return bool(before)
+
+    def overlaps(
+        self, assumed: Container[ClaimKey]
+    ) -> tuple[tuple[DeviceID, tuple[ClaimKey, ...]], ...]:
+        """Return the devices that two or more claims hold, beside those of ``assumed``."""
+        found = []
+        for device in sorted(self.contended):
+            holders = (_key(text) for text in self._holders[device])
+            observed = sorted({key for key in holders if key not in assumed})
+            if len(observed) > 1:
+                found.append((device, tuple(observed)))
+        return tuple(found)
 
     def contents(self) -> tuple[object, ...]:
         """Return everything, for comparison."""
@@ -106,6 +130,10 @@ class DevicesInUse:
             del self._consumed[device], self._capacity[device]
 
 
+def _nobody(taken: Iterable[DeviceID], freed: Iterable[DeviceID]) -> None:
+    """Stand for whoever wants to be told."""
+
+
 def _enter(users: dict[DeviceID, tuple[str, ...]], device: DeviceID, claim: str) -> None:
     known = users.get(device)
     users[device] = (claim,) if known is None else tuple(sorted((*known, claim)))
@@ -118,3 +146,8 @@ def _leave(users: dict[DeviceID, tuple[str, ...]], device: DeviceID, claim: str)
         users[device] = tuple(left)
     else:
         del users[device]
+
+
+def _key(text: str) -> ClaimKey:
+    namespace, _, name = text.rpartition("/")
+    return ClaimKey(namespace, name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -39,9 +39,11 @@ class _Sum:
 class NodeUsage:
     """Nodes with the sums of their pods' requests."""
 
-    __slots__ = ("_cache", "_names", "_shares", "_states", "_sums", "nodes")
+    __slots__ = ("_cache", "_names", "_shares", "_states", "_sums", "nodes", "on_eased")
 
     def __init__(self) -> None:
+        self.on_eased: Callable[[str], None] = lambda _: None
+        """Is told of each node of which a pod takes less than before."""
         self.nodes: dict[str, Node] = {}
         self._shares: dict[PodKey, Share] = {}
         self._sums: dict[str, _Sum] = {}
@@ -83,7 +85,24 @@ class NodeUsage:
             self._add(after, 1)
         for name in {share.node for share in (before, after) if share is not None}:
             self._refresh(name)
+        if before is not None:
+            self.on_eased(before.node)
         return before is not None
+
+    def node_of(self, pod: PodKey) -> str:
+        """Return the node of which a pod takes something, empty where there is none."""
+        share = self._shares.get(pod)
+        return "" if share is None else share.node
+
+    def state_at(self, rank: int, without: PodKey) -> NodeState:
+        """Return the node of that place in order of name, ``without`` what one pod takes."""
+        share = self._shares.get(without)
+        if share is None or share.node != self._names[rank]:
+            return self._states[rank]
+        self._add(share, -1)
+        state = self._state(share.node)
+        self._add(share, 1)
+        return state
 
     def states(self, without: PodKey | None = None) -> tuple[NodeState, ...]:
         """Return all nodes in order of name, ``without`` what one pod takes."""

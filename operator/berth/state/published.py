@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from berth.engine.inventory import Inventory
+from berth.engine.allocated import AllocatedState
+from berth.engine.inventory import Inventory, rules_for
+from berth.engine.prospects import Prospects
+from berth.engine.records import SliceRecord
 from berth.model.claims import DeviceClaim
 from berth.model.features import Features
 from berth.model.fence import is_fence
@@ -24,72 +27,104 @@ V = TypeVar("V")
 
 
 class Published:
-    """Slices, taint rules and classes by name, and the inventory that is derived of them.
+    """Slices, taint rules and classes by name, with the inventory and prospects made of them.
 
     What makes up the fence is in ``fence``, and nowhere else: the inventory does not know of it.
     """
 
-    __slots__ = ("_drivers", "_features", "_inventory", "classes", "fence", "rules", "slices")
+    __slots__ = ("_drivers", "classes", "fence", "inventory", "prospects", "rules", "slices")
 
-    def __init__(self, features: Features) -> None:
-        self._features = features
+    def __init__(self, features: Features, allocated: AllocatedState) -> None:
         self.slices: dict[str, ResourceSlice] = {}
         self.rules: dict[str, DeviceTaintRule] = {}
         self.classes: dict[str, DeviceClass] = {}
         self.fence = Fence()
-        self._inventory: Inventory | None = None
+        self.inventory = Inventory((), features)
+        self.prospects = Prospects(self.inventory, self.classes, allocated, features)
         self._drivers: dict[str, frozenset[str]] = {}
 
     def put_slice(self, published: ResourceSlice) -> bool:
         """Enter a slice; tell whether that changed anything."""
         seen, fence_changed = self.fence.put_slice(published)
-        if put(self.slices, published.name, seen):
-            return self._devices_changed()
-        return fence_changed
+        if self.slices.get(seen.name) == seen:
+            return fence_changed
+        self._withdraw(seen.name)
+        self.slices[seen.name] = seen
+        self._publish(seen)
+        return True
 
     def drop_slice(self, name: str) -> bool:
         """Remove a slice; tell whether it was there."""
         self.fence.drop_slice(name)
-        return self.slices.pop(name, None) is not None and self._devices_changed()
+        self._withdraw(name)
+        return self.slices.pop(name, None) is not None
+
+    def _publish(self, published: ResourceSlice) -> None:
+        rules = rules_for(published, (self.rules[name] for name in sorted(self.rules)))
+        record = SliceRecord.of(published, rules)
+        self.inventory.put(record)
+        members = self.inventory.slices_by_pool.get(published.pool_id, ())
+        if record in members:  # Not hidden by a feature that is off.
+            self.prospects.put_slice(record, members)
+        self._devices_changed()
+
+    def _withdraw(self, name: str) -> None:
+        record = self.inventory.drop(name)
+        if record is not None:
+            left = self.inventory.slices_by_pool.get(record.slice.pool_id, ())
+            self.prospects.drop_slice(record, left)
+            self._devices_changed()
 
     def put_rule(self, rule: DeviceTaintRule) -> bool:
         """Enter a taint rule; tell whether that changed anything."""
         if is_fence(rule.taint):
             return self.fence.put_rule(rule) | self._drop_other_rule(rule.name)
         fence_changed = self.fence.drop_rule(rule.name)
-        if put(self.rules, rule.name, rule):
-            return self._devices_changed()
-        return fence_changed
+        known = self.rules.get(rule.name)
+        if known == rule:
+            return fence_changed
+        self.rules[rule.name] = rule
+        self._taint_anew((rule,) if known is None else (known, rule))
+        return True
 
     def drop_rule(self, name: str) -> bool:
         """Remove a taint rule; tell whether it was there."""
         return self.fence.drop_rule(name) | self._drop_other_rule(name)
 
     def _drop_other_rule(self, name: str) -> bool:
-        return self.rules.pop(name, None) is not None and self._devices_changed()
+        known = self.rules.pop(name, None)
+        if known is None:
+            return False
+        self._taint_anew((known,))
+        return True
+
+    def _taint_anew(self, rules: tuple[DeviceTaintRule, ...]) -> None:
+        """Derive the slices anew that one of ``rules`` could concern."""
+        concerned = [
+            published
+            for published in self.slices.values()
+            for rule in rules
+            if rule.driver in {None, published.driver} and rule.pool in {None, published.pool}
+        ]
+        for published in {each.name: each for each in concerned}.values():
+            self._withdraw(published.name)
+            self._publish(published)
 
     def put_class(self, device_class: DeviceClass) -> bool:
         """Enter a class; tell whether that changed anything."""
         self._drivers.pop(device_class.name, None)
         self.fence.forget()
-        return put(self.classes, device_class.name, device_class)
+        return put(self.classes, device_class.name, device_class) and self._class_changed()
 
     def drop_class(self, name: str) -> bool:
         """Remove a class; tell whether it was there."""
         self._drivers.pop(name, None)
         self.fence.forget()
-        return self.classes.pop(name, None) is not None
+        return self.classes.pop(name, None) is not None and self._class_changed()
 
-    @property
-    def inventory(self) -> Inventory:
-        """All devices, in order of slice name; derived once after the last change."""
-        if self._inventory is None:
-            self._inventory = Inventory.build(
-                [self.slices[name] for name in sorted(self.slices)],
-                [self.rules[name] for name in sorted(self.rules)],
-                self._features,
-            )
-        return self._inventory
+    def _class_changed(self) -> bool:
+        self.prospects.class_changed()
+        return True
 
     def drivers_of(self, names: frozenset[str]) -> Mapping[str, frozenset[str]]:
         """Return, by class, the drivers of the devices that the class's selectors match."""
@@ -123,11 +158,9 @@ class Published:
             known = self._drivers[name] = frozenset(found)
         return known
 
-    def _devices_changed(self) -> bool:
-        self._inventory = None
+    def _devices_changed(self) -> None:
         self._drivers.clear()
         self.fence.devices_changed()
-        return True
 
 
 def put(known: dict[K, V], key: K, value: V) -> bool:
