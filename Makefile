@@ -22,6 +22,10 @@ ONCE ?=
 MODULES ?=
 SAMPLE ?= 60
 SEED ?= 1
+# `make test-faults KIND=pause ROUNDS=100 SEED=7`: which faults, how often or how long.
+KIND ?= kill
+ROUNDS ?= 20
+MINUTES ?= 1
 # Pinned, so that the lock does not change with the tool that writes it.
 UV_VERSION := 0.13.9
 
@@ -98,6 +102,11 @@ test-unit: setup ## All but integration, on two processes
 .PHONY: test-integration
 test-integration: setup ## Berth on a real control plane, or on that of BERTH_TEST_KUBECONFIG
 	$(BIN)/pytest tests/integration $(ARGS)
+
+.PHONY: test-faults
+test-faults: setup ## Kills, pauses, bad connections; KIND=kill|pause|mixed|hostile|all, ROUNDS=, MINUTES=, SEED=
+	@$(BIN)/python -m tests.faults.run --kind=$(KIND) --rounds=$(ROUNDS) --minutes=$(MINUTES) \
+	  --seed=$(SEED) $(if $(FOLDER),--folder=$(FOLDER))
 
 .PHONY: conformance
 conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL=, CEL_RANDOM=, ALLOCATOR=, EXPLAIN= name other files

@@ -65,15 +65,15 @@ class Overlap:
 class Checker:
     """Takes the entries of a history in the order of their versions.
 
-    ``unseen`` is for how many seconds Berth may not know of an allocation that somebody else
-    made: if Berth gives the same device later than that, it is Berth's fault.
+    Where somebody else gave a device first, and Berth gave it again, it is Berth's fault if the
+    replica had been told of the former, which ``writes`` say; nobody can rule out the rest.
     """
 
-    def __init__(self, *, unseen: float = 1.0) -> None:
+    def __init__(self, writes: Iterable[Write] = ()) -> None:
         self.findings: list[Finding] = []
         self.overlaps: list[Overlap] = []
         self.events: dict[str, int] = {}
-        self._unseen = unseen
+        self._writes = {each.version: each for each in writes}
         self._holdings = Holdings()
         self._amounts = Amounts()
         self._claims: dict[str, tuple[str, Json]] = {}
@@ -136,7 +136,8 @@ class Checker:
         pairs = self._holdings.put(entry.object, entry.uid, entry.name, entry.version, entry.at)
         for device, old, new in pairs:
             self.overlaps.append(Overlap(device, old, new))
-            unseen = not old.by_berth and new.at - old.at <= self._unseen
+            write = self._writes.get(new.version)
+            unseen = not old.by_berth and write is not None and old.version > write.knew
             self._find(
                 entry,
                 "overlap",
@@ -182,10 +183,10 @@ class Checker:
 
     # --- the whole
 
-    def check_writes(self, writes: Iterable[Write]) -> None:
+    def check_writes(self) -> None:
         """Compare what replicas wrote with whom the Lease named at those versions."""
         place, holder = 0, ""
-        for write in sorted(writes, key=lambda each: each.version):
+        for write in sorted(self._writes.values(), key=lambda each: each.version):
             while place < len(self._holders) and self._holders[place][0] <= write.version:
                 holder = self._holders[place][1]
                 place += 1
@@ -217,12 +218,12 @@ class Checker:
         return found
 
 
-def check(history: History, writes: Iterable[Write], *, unseen: float = 1.0) -> Checker:
+def check(history: History, writes: Iterable[Write]) -> Checker:
     """Judge a whole history."""
-    checker = Checker(unseen=unseen)
+    checker = Checker(writes)
     for entry in history:
         checker.feed(entry)
-    checker.check_writes(writes)
+    checker.check_writes()
     checker.findings += [Finding("gap", text) for text in history.gaps]
     if not history.complete:
         text = "the recorder ended before the history did"

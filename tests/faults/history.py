@@ -110,6 +110,8 @@ class Write:
     version: int
     at: float
     """When its answer came."""
+    knew: int = 0
+    """Up to which version the replica had been told of claims, a while before it sent this."""
 
 
 def read_writes(path: Path) -> list[Write]:

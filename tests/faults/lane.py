@@ -18,10 +18,6 @@ from tests.faults.report import Report
 from tests.faults.reported import match_reports
 from tests.faults.stage import QUICK, QUICKEST, Stage
 
-UNSEEN_SECONDS = 1.0
-"""After this, Berth is held to know of an allocation that somebody else made."""
-UNSEEN_WITH_FAULTS = 10.0
-"""The same where watches are withheld and replicas cut off."""
 HOSTILE_SECONDS = 2.0
 """Within which an overlap that somebody else causes must be reported."""
 
@@ -97,9 +93,8 @@ async def _stop_load(stage: Stage) -> None:
 
 
 def _judge(stage: Stage, plan: Plan, report: Report) -> None:
-    unseen = UNSEEN_WITH_FAULTS if plan.mixed_seconds else UNSEEN_SECONDS
     writes = read_writes(stage.writes)
-    checker = check(History(stage.history), writes, unseen=unseen)
+    checker = check(History(stage.history), writes)
     report.writes = len(writes)
     report.events = checker.events
     report.findings = checker.findings

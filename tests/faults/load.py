@@ -119,7 +119,14 @@ class Load:
     # --- the end
 
     async def shrink(self) -> None:
-        """Delete pods until half of the devices would do for those that are left."""
+        """Delete pods until half of the devices would do for those that are left.
+
+        Of those that share a claim none stays: it ties them to a node that may be full.
+        """
+        for name in sorted(self._sharing):
+            self._alive.pop(name, None)
+            await self.kube.delete("pods", name, NAMESPACE)
+        self._sharing.clear()
         while sum(self._alive.values()) + SHARED > self.devices / 2:
             await self._delete()
 

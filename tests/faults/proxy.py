@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,9 @@ class Fate:
 
 
 PASS = Fate()
+DIGEST_SECONDS = 1.0
+"""How long a replica may take to make use of what it was told."""
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 _PODS = re.compile(r"/api/v1/namespaces/[^/]+/pods/[^/]+")
 _CLAIM = re.compile(
     r"/apis/resource\.k8s\.io/[^/]+/namespaces/[^/]+/resourceclaims/[^/]+(/status)?"
@@ -85,6 +89,14 @@ def classify(method: str, path: str, query: Mapping[str, str]) -> Call:
     return Call(what, resource, write)
 
 
+@dataclass(frozen=True, slots=True)
+class Came:
+    """Who sent a request, and up to which version of claims it had been told then."""
+
+    replica: str
+    knew: int
+
+
 @dataclass(eq=False, slots=True)
 class Stream:
     """An open watch; ``flowing`` is cleared while it is withheld."""
@@ -112,8 +124,7 @@ class Proxy:
         self.replica = ""
         """Who speaks through it now."""
         self.url = ""
-        self.requests = 0
-        self.writes = 0
+        self._told: deque[tuple[float, int]] = deque([(0.0, 0)])
 
     async def start(self) -> None:
         # A request that hangs here must see that its sender has gone.
@@ -178,9 +189,7 @@ class Proxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         call = classify(request.method, request.path, request.query)
-        self.requests += 1
-        self.writes += call.write
-        replica, fate = self.replica, self.fate(call)
+        came, fate = Came(self.replica, self._knew()), self.fate(call)
         if fate.delay:
             await asyncio.sleep(fate.delay)
         await self._open.wait()
@@ -190,7 +199,7 @@ class Proxy:
         if call.what == "watch":
             return await self._watch(request, call)
         # Passed on to its end, even if the sender goes: it may take effect, and then it counts.
-        passing = asyncio.ensure_future(self._pass_on(request, body, call, replica, fate))
+        passing = asyncio.ensure_future(self._pass_on(request, body, call, came, fate))
         self._passing.add(passing)
         passing.add_done_callback(self._passing.discard)
         status, headers, raw = await asyncio.shield(passing)
@@ -205,13 +214,13 @@ class Proxy:
         return response
 
     async def _pass_on(
-        self, request: web.Request, body: bytes, call: Call, replica: str, fate: Fate
+        self, request: web.Request, body: bytes, call: Call, came: Came, fate: Fate
     ) -> tuple[int, dict[str, str], bytes]:
         async with self._upstream(request, body) as answer:
             raw = await answer.read()
             headers = _passed(answer.headers)
         if call.write and answer.status < 300:
-            self._note(request, body, call, replica, raw)
+            self._note(request, body, call, came, raw)
         _run(fate.on_applied)
         return answer.status, headers, raw
 
@@ -224,9 +233,7 @@ class Proxy:
             headers=_passed(request.headers, "Authorization", "Accept", "User-Agent"),
         )
 
-    def _note(
-        self, request: web.Request, body: bytes, call: Call, replica: str, raw: bytes
-    ) -> None:
+    def _note(self, request: web.Request, body: bytes, call: Call, came: Came, raw: bytes) -> None:
         if call.what not in ("finalizer", "status", "ungate"):
             return
         sent, stored = orjson.loads(body)["metadata"], orjson.loads(raw)["metadata"]
@@ -234,8 +241,19 @@ class Proxy:
         if sent.get("resourceVersion") == stored["resourceVersion"]:
             return
         version = int(stored["resourceVersion"])
-        write = Write(replica, call.what, request.path, version, time.time())
+        write = Write(came.replica, call.what, request.path, version, time.time(), came.knew)
         self._writes.write(orjson.dumps(write) + b"\n")
+
+    def _tell(self, chunk: bytes) -> None:
+        """Take note of the versions that the replica now knows of."""
+        newest = max(map(int, _VERSION.findall(chunk)), default=0)
+        self._told.append((time.monotonic(), max(newest, self._told[-1][1])))
+
+    def _knew(self) -> int:
+        before = time.monotonic() - DIGEST_SECONDS
+        while len(self._told) > 1 and self._told[1][0] <= before:
+            self._told.popleft()
+        return self._told[0][1] if self._told[0][0] <= before else 0
 
     async def _watch(self, request: web.Request, call: Call) -> web.StreamResponse:
         async with self._upstream(request, b"") as answer:
@@ -255,6 +273,8 @@ class Proxy:
                     await stream.flowing.wait()
                     await self._open.wait()
                     await response.write(chunk)
+                    if call.resource == "resourceclaims":
+                        self._tell(chunk)
             except (ConnectionError, aiohttp.ClientError):
                 _abort(request)
             finally:

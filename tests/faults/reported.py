@@ -14,7 +14,8 @@ import orjson
 
 from tests.faults.report import Report
 
-EVENT = "device is held by several claims"
+EVENT = "audit found a fault"
+KIND = "DeviceHeldTwice"
 
 
 def reports(logs: Iterable[Path]) -> list[tuple[float, str]]:
@@ -22,7 +23,7 @@ def reports(logs: Iterable[Path]) -> list[tuple[float, str]]:
     found = []
     for path in logs:
         for line in path.read_bytes().splitlines():
-            if EVENT.encode() not in line:
+            if EVENT.encode() not in line or KIND.encode() not in line:
                 continue
             try:
                 entry = orjson.loads(line)

@@ -189,7 +189,11 @@ class Stage:
         await self.load.shrink()
         while (waiting := await self.load.unserved()) and time.monotonic() < deadline:
             await asyncio.sleep(0.2)
-        return waiting
+        return [each + await self._said_of(each.split()[1]) for each in waiting]
+
+    async def _said_of(self, pod: str) -> str:
+        notes = [str(each.get("note")) for each in await self.kube.events(load.NAMESPACE, pod)]
+        return f"; the last event says: {notes[-1]}" if notes else "; no event says why"
 
     async def leave(self) -> list[str]:
         """Stop the replicas, uninstall, remove the load; return what is left that should not be."""
