@@ -11,7 +11,7 @@ Source: ``docs/architecture.md``, the engine.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from berth.engine.pools import gather_pools
 from berth.engine.reads import Reads
@@ -186,11 +186,14 @@ class Fleet:
 
     def put_slice(self, record: SliceRecord) -> None:
         """Number the devices of a slice; the slice of that name was dropped before."""
-        numbers = tuple(self._put_device(device) for device in record.devices)
-        self._of_slice[record.slice.name] = numbers
-
-    def _put_device(self, record: DeviceRecord) -> int:
         node = record.slice.node_name
+        rank = self.rank(node) if node else EVERYWHERE
+        place = NOWHERE if rank is None else rank
+        self._of_slice[record.slice.name] = tuple(
+            self._put_device(device, node, place) for device in record.devices
+        )
+
+    def _put_device(self, record: DeviceRecord, node: str, rank: int) -> int:
         free = self._free.get(node)
         if free:
             number = free.pop()
@@ -201,9 +204,9 @@ class Fleet:
             self.records.append(record)
             self._node_of.append(node)
             self.usable.append(1)
-            rank = self.rank(node) if node else EVERYWHERE
-            self.ranks.append(NOWHERE if rank is None else rank)
-        self._numbers[record.id] = (*self._numbers.get(record.id, ()), number)
+            self.ranks.append(rank)
+        known = self._numbers.get(record.id)
+        self._numbers[record.id] = (number,) if known is None else (*known, number)
         if record.taints:
             self.tainted.add(number)
         self.log.add(~number)
@@ -229,6 +232,9 @@ class Fleet:
         """Find out anew which devices of a pool can be used; ``members`` are all its slices."""
         if not all(each.slice.node_name for each in members):
             return  # What is usable depends on the node: everything counts.
+        if len(members) == 1 and _is_plain(members[0]):
+            self._judge(members[0], frozenset(members[0].devices))
+            return
         by_node: dict[str, list[SliceRecord]] = {}
         for each in members:
             by_node.setdefault(each.slice.node_name, []).append(each)
@@ -238,12 +244,15 @@ class Fleet:
             )
             used = set(view.devices)
             for record in records:
-                numbers = self._of_slice.get(record.slice.name, ())
-                for number, device in zip(numbers, record.devices, strict=True):
-                    usable = device in used
-                    if self.usable[number] != usable:
-                        self.usable[number] = usable
-                        self.log.add(~number)
+                self._judge(record, used)
+
+    def _judge(self, record: SliceRecord, used: Container[DeviceRecord]) -> None:
+        numbers = self._of_slice.get(record.slice.name, ())
+        for number, device in zip(numbers, record.devices, strict=True):
+            usable = device in used
+            if self.usable[number] != usable:
+                self.usable[number] = usable
+                self.log.add(~number)
 
     def use_changed(self, devices: Iterable[DeviceID]) -> None:
         """Take note that devices were taken or became free."""
@@ -262,3 +271,14 @@ class Fleet:
             known.sync(self)
         self._groupings[reads] = known
         return known
+
+
+def _is_plain(record: SliceRecord) -> bool:
+    """Tell whether a slice is a whole pool in which nothing can contradict anything."""
+    published = record.slice
+    return (
+        published.resource_slice_count == 1
+        and len({device.name for device in published.devices}) == len(published.devices)
+        and not any(device.consumes_counters for device in published.devices)
+        and not published.shared_counters
+    )
