@@ -129,6 +129,101 @@ def test_an_operator_outside_gets_everything_but_deployment_service_and_budget()
     assert sorted(kinds) == sorted([*outside, "Deployment", "Service", "PodDisruptionBudget"])
 
 
+def pod_of(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    return only(manifests, "Deployment")["spec"]["template"]["spec"]  # type: ignore[no-any-return] # YAML
+
+
+OURS = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/instance": "berth"}
+
+
+def test_two_replicas_keep_apart_and_one_stays_when_a_node_is_drained() -> None:
+    manifests = rendered({})
+    deployment, budget = only(manifests, "Deployment"), only(manifests, "PodDisruptionBudget")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert pod_of(manifests)["affinity"] == {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 100,
+                    "podAffinityTerm": {
+                        "topologyKey": "kubernetes.io/hostname",
+                        "labelSelector": {"matchLabels": OURS},
+                    },
+                }
+            ]
+        }
+    }
+    assert pod_of(manifests)["topologySpreadConstraints"] == [
+        {
+            "maxSkew": 1,
+            "topologyKey": "topology.kubernetes.io/zone",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": OURS},
+        }
+    ]
+    assert budget["spec"] == {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": OURS},
+    }
+
+
+def test_an_affinity_of_ones_own_replaces_the_default() -> None:
+    own = {"nodeAffinity": {}}
+    spread = {"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
+    made = pod_of(rendered({"operator": {"affinity": own, "topologySpreadConstraints": [spread]}}))
+    assert made["affinity"] == own
+    assert made["topologySpreadConstraints"] == [{**spread, "labelSelector": {"matchLabels": OURS}}]
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_container_is_confined(name: str) -> None:
+    specs = [
+        each["spec"]["template"]["spec"]
+        for each in rendered(MODES[name])
+        if each["kind"] in {"Deployment", "Job"}
+    ]
+    assert len(specs) == 2
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] > 0
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not spec.get("hostNetwork")
+        for container in spec["containers"]:
+            confined = container["securityContext"]
+            assert confined["readOnlyRootFilesystem"] is True
+            assert confined["allowPrivilegeEscalation"] is False
+            assert confined["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_only_the_operator_gets_a_token() -> None:
+    manifests = rendered({"mode": "gated"})
+    (job,) = (each for each in manifests if each["kind"] == "Job")
+    assert only(manifests, "ServiceAccount")["automountServiceAccountToken"] is False
+    assert job["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert pod_of(manifests)["automountServiceAccountToken"] is True
+
+
+def test_probes_and_metrics_listen_where_the_values_say() -> None:
+    (container,) = pod_of(rendered({"operator": {"host": "::", "port": 9999}}))["containers"]
+    arguments = container["args"]
+    assert arguments[arguments.index("--http-host") + 1] == "::"
+    assert arguments[arguments.index("--http-port") + 1] == "9999"
+    assert container["ports"][0] == {"name": "http", "containerPort": 9999, "protocol": "TCP"}
+
+
+def test_a_network_policy_limits_who_reaches_metrics_and_is_off_by_default() -> None:
+    assert "NetworkPolicy" not in {each["kind"] for each in rendered({})}
+    peer = {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    made = only(rendered({"networkPolicy": {"enabled": True, "from": [peer]}}), "NetworkPolicy")
+    assert made["spec"] == {
+        "podSelector": {"matchLabels": OURS},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [peer]}],
+    }
+
+
 def test_one_selector_scopes_the_gate_the_finalizer_and_the_default_policy() -> None:
     values = {
         "mode": "gated",
