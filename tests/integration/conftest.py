@@ -16,6 +16,7 @@ import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster, build, paths, programs, spec
 from berth.localcluster.progress import Plain
+from tests.support import gatekeeper, releases
 from tests.support.kube import Kube
 
 GIVEN = "BERTH_TEST_KUBECONFIG"
@@ -41,6 +42,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         build.ensure(wanted, paths.cache_root(), Plain())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what the release under test lacks, each with the feature that it lacks."""
+    release = spec.default_release()
+    for item in items:
+        for mark in item.iter_markers("needs"):
+            for feature in mark.args:
+                if reason := releases.lack(feature, release):
+                    item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """End what serves the gate for clusters of the session."""
+    gatekeeper.stop_all()
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@
   ``uninstall_chart(kubeconfig, namespace)``.
 - ``render_chart(values, namespace=..., kube_version=...)`` -> what ``helm template`` prints.
 
-Everything else is ``berth.localcluster.helm``, which these call.
+On releases without admission policies the first two also see to it that the gate is served
+(``tests.support.gatekeeper``). Everything else is ``berth.localcluster.helm``, which these call.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from berth.localcluster.helm import run_helm
+from tests.support import gatekeeper
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "berth"
@@ -47,11 +49,16 @@ def upgrade_chart(kubeconfig: Path, namespace: str, values: Mapping[str, Any]) -
 
 def uninstall_chart(kubeconfig: Path, namespace: str) -> None:
     """Uninstall the release and wait until its objects are gone."""
+    gatekeeper.stop(kubeconfig)
     run_helm("uninstall", RELEASE, "--namespace", namespace, "--wait", kubeconfig=kubeconfig)
 
 
 def _deploy(
     verb: str, kubeconfig: Path, namespace: str, values: Mapping[str, Any], *options: str
 ) -> str:
+    values, port = gatekeeper.adapted(values)
     command = (verb, RELEASE, str(CHART), "--namespace", namespace, *options)
-    return run_helm(*command, "--values", "-", kubeconfig=kubeconfig, stdin=json.dumps(values))
+    notes = run_helm(*command, "--values", "-", kubeconfig=kubeconfig, stdin=json.dumps(values))
+    if port is not None:
+        gatekeeper.start(kubeconfig, namespace, port)
+    return notes

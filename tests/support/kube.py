@@ -50,6 +50,8 @@ from tests.support.kube_access import (
     resource_named,
 )
 
+PATIENCE = float(os.environ.get("BERTH_TEST_PATIENCE", "1"))
+"""By how much waits are longer than usual, on a computer that does other things too."""
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "strategic": "application/strategic-merge-patch+json",
@@ -340,7 +342,7 @@ class Kube:
     @staticmethod
     async def _poll(look: Callable[[], Any], good: Callable[[Any], bool], within: float) -> Any:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + within
+        deadline = clock() + within * PATIENCE
         while True:
             seen = await look()
             if good(seen) or clock() >= deadline:

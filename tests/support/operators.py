@@ -32,6 +32,10 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 
 
+PATIENCE = float(os.environ.get("BERTH_TEST_PATIENCE", "1"))
+"""By how much waits are longer than usual, on a computer that does other things too."""
+
+
 @dataclass(slots=True)
 class OperatorProcess:
     """A running operator; ``log_path`` holds its output, one JSON object a line."""
@@ -73,7 +77,11 @@ class OperatorProcess:
             already = log.tell()
             process = subprocess.Popen(COMMANDS[command], env=environment, stdout=log, stderr=log)
         started = cls(process, log_path)
-        started.wait_for_log("ready", after=already, within=within)
+        try:
+            started.wait_for_log("ready", after=already, within=within)
+        except BaseException:
+            started.kill()
+            raise
         return started
 
     def lines(self, after: int = 0) -> list[dict[str, object]]:
@@ -89,7 +97,7 @@ class OperatorProcess:
 
     def wait_for_log(self, event: str, *, after: int = 0, within: float = 30) -> None:
         """Wait until a line with this event was logged."""
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + within * PATIENCE
         while all(line.get("event") != event for line in self.lines(after)):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 tail = self.log_path.read_text(errors="replace")[-3000:]
@@ -104,7 +112,7 @@ class OperatorProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(within)
+            return self.process.wait(within * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"the operator did not stop within {within} s") from None
