@@ -60,3 +60,10 @@ async def rig(kube: Kube, operator: OperatorProcess) -> AsyncIterator[Rig]:
     """A gated namespace with a driver of its own: two devices on each of two nodes."""
     async with rig_in(kube) as made:
         yield made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test the time that a control plane takes to start on a busy computer."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(300))
