@@ -18,6 +18,7 @@ from berth.codec.fields import (
     NO_TEXTS,
     Json,
     Mistake,
+    Shared,
     child,
     decode_object,
     integer,
@@ -42,6 +43,7 @@ from berth.model.claims import (
     ConsumerReference,
     DerivedAttribute,
     DeviceClaim,
+    DeviceConditions,
     DeviceConstraint,
     DeviceRequest,
     ExactRequest,
@@ -73,17 +75,19 @@ def decode_template(obj: Mapping[str, Any]) -> ResourceClaimTemplate:
 
 
 def _claim(obj: Json) -> ResourceClaim:
-    allocation, reserved_for = part(obj, "status", _status)
-    spec = part(obj, "spec", _spec)
-    return part(obj, "metadata", lambda m: _with_metadata(m, spec, allocation, reserved_for))
+    status = part(obj, "status", _status)
+    spec = part(obj, "spec", _shared_spec)
+    return part(obj, "metadata", lambda m: _with_metadata(m, spec, status))
 
 
 def _with_metadata(
     obj: Json,
     spec: DeviceClaim,
-    allocation: AllocationResult | None,
-    reserved_for: tuple[ConsumerReference, ...],
+    status: tuple[
+        AllocationResult | None, tuple[ConsumerReference, ...], tuple[DeviceConditions, ...]
+    ],
 ) -> ResourceClaim:
+    allocation, reserved_for, device_conditions = status
     return ResourceClaim(
         namespace=text(obj, "namespace"),
         name=required_text(obj, "name"),
@@ -97,19 +101,23 @@ def _with_metadata(
         created=unique_text(obj, "creationTimestamp"),
         allocation=allocation,
         reserved_for=reserved_for,
+        device_conditions=device_conditions,
         allocated_by="" if allocation is None else _managers_of_allocation(obj),
     )
 
 
 def _managers_of_allocation(obj: Json) -> str:
     """Return who wrote ``status.allocation``; nearly always one of a handful of names."""
-    managers = {name for name in parts(obj, "managedFields", _manager_of_allocation) if name}
-    return sys.intern(", ".join(sorted(managers)))
-
-
-def _manager_of_allocation(obj: Json) -> str:
-    status = part(obj, "fieldsV1", lambda fields: child(fields, "f:status"))
-    return text(obj, "manager") if "f:allocation" in status else ""
+    managers = set()
+    for index, entry in enumerate(obj.get("managedFields") or ()):
+        try:
+            # Read by hand: this is half of the object, and says nothing else that matters.
+            fields = entry.get("fieldsV1")
+            if fields and "f:allocation" in fields.get("f:status", ()):
+                managers.add(text(entry, "manager"))
+        except (TypeError, AttributeError):
+            raise Mistake(f"managedFields[{index}]", "is not an entry of managedFields") from None
+    return sys.intern(", ".join(sorted(managers - {""})))
 
 
 def _annotations(obj: Json) -> Mapping[str, str]:
@@ -122,10 +130,25 @@ def _annotations(obj: Json) -> Mapping[str, str]:
     return MappingProxyType({k: v for k, v in annotations.items() if k != _LAST_APPLIED})
 
 
-def _status(obj: Json) -> tuple[AllocationResult | None, tuple[ConsumerReference, ...]]:
+def _status(
+    obj: Json,
+) -> tuple[AllocationResult | None, tuple[ConsumerReference, ...], tuple[DeviceConditions, ...]]:
     return (
         optional_part(obj, "allocation", read_allocation),
         parts(obj, "reservedFor", _consumer),
+        # Drivers may write much here; only conditions that hold can matter, and few devices have any.
+        tuple(each for each in parts(obj, "devices", _device_conditions) if each.true),
+    )
+
+
+def _device_conditions(obj: Json) -> DeviceConditions:
+    held = parts(obj, "conditions", lambda c: (text(c, "type"), text(c, "status")))
+    return DeviceConditions(
+        driver=text(obj, "driver"),
+        pool=text(obj, "pool"),
+        device=text(obj, "device"),
+        share_id=optional_text(obj, "shareID"),
+        true=frozenset(name for name, status in held if status == "True"),
     )
 
 
@@ -159,6 +182,10 @@ def _template_spec(
 
 def _spec(obj: Json) -> DeviceClaim:
     return part(obj, "devices", _device_claim)
+
+
+# The claims of one template have one spec; keeping it once also makes it quick to compare.
+_shared_spec = Shared(_spec, size=4096)
 
 
 def _device_claim(obj: Json) -> DeviceClaim:

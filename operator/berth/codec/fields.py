@@ -14,7 +14,9 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+
+import orjson
 
 from berth.errors import DecodeError, QuantityError
 from berth.quantity import Quantity
@@ -166,6 +168,35 @@ def part(obj: Json, key: str, decode: Callable[[Json], T]) -> T:
         return decode(value)
     except Mistake as mistake:
         raise mistake.within(key) from mistake
+
+
+class Shared(Generic[T]):
+    """Decodes equal JSON into one object: what thousands of objects repeat is read and kept once.
+
+    The last ``size`` different texts are remembered.
+    """
+
+    __slots__ = ("_decode", "_known", "_size")
+
+    def __init__(self, decode: Callable[[Json], T], *, size: int) -> None:
+        self._decode = decode
+        self._known: dict[bytes, T] = {}
+        self._size = size
+
+    def __call__(self, obj: Json) -> T:
+        """Return ``decode`` of ``obj``; raises Mistake as ``decode`` does."""
+        try:
+            text_of = orjson.dumps(obj)
+        except TypeError:
+            return self._decode(obj)  # From YAML: a number that JSON has no form for, or a date.
+        known = self._known.get(text_of)
+        if known is None:
+            known = self._decode(obj)
+            if len(self._known) >= self._size:
+                # The oldest goes; which one hardly matters.
+                del self._known[next(iter(self._known))]
+            self._known[text_of] = known
+        return known
 
 
 def optional_part(obj: Json, key: str, decode: Callable[[Json], T]) -> T | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from berth.codec.fields import (
     Json,
+    Shared,
     boolean,
     decode_object,
     optional_integer,
@@ -31,6 +32,9 @@ from berth.model.results import AllocationResult, ConfigResult, DeviceResult
 from berth.model.slices import OpaqueConfig
 from berth.model.tolerations import DeviceToleration
 
+# One a node, for all of its claims.
+_shared_node_selector = Shared(decode_node_selector, size=16_384)
+
 
 def decode_allocation(obj: Mapping[str, Any]) -> AllocationResult:
     """Return the value of ``status.allocation``.
@@ -47,7 +51,7 @@ def read_allocation(obj: Json) -> AllocationResult:
     return AllocationResult(
         devices=devices,
         config=config,
-        node_selector=optional_part(obj, "nodeSelector", decode_node_selector),
+        node_selector=optional_part(obj, "nodeSelector", _shared_node_selector),
         timestamp=unique_text(obj, "allocationTimestamp"),
     )
 
