@@ -9,6 +9,7 @@ Decides from the API server's history alone, and knows nothing of Berth's state:
 - ``in-use``: no allocation changes, and no claim goes, while a bound and living pod uses it.
 - ``finalizer``: a claim that Berth allocates carries the delete protection at that moment.
 - ``fence``: a replica's write is carried out only while the Lease names that replica.
+- ``unserved``: once faults have ended and a while has passed, no pod waits for Berth.
 - ``amount``: no more of a device's capacity or of a counter set is taken than is published.
 - ``gap``: the history itself is whole.
 """
@@ -203,9 +204,9 @@ class Checker:
         named = [holder for _, holder in self._holders if holder]
         return sum(one != other for one, other in itertools.pairwise(named))
 
-    def pods_not_served(self) -> list[str]:
-        """Return the pods that are still gated, or have a claim without an allocation."""
-        found = []
+    def check_served(self, version: int) -> None:
+        """Find the pods that are still gated, or have a claim without an allocation."""
+        found: list[str] = []
         for name, pod in self._pods.items():
             if (pod.get("status") or {}).get("phase") in TERMINAL:
                 continue
@@ -215,14 +216,20 @@ class Checker:
                 found.append(f"pod {name} still has the gate")
             elif any(claim is None or allocation_of(claim[1]) is None for claim in claims):
                 found.append(f"pod {name} has a claim without an allocation")
-        return found
+        self.findings += [Finding("unserved", text, version) for text in found]
 
 
-def check(history: History, writes: Iterable[Write]) -> Checker:
-    """Judge a whole history."""
+def check(history: History, writes: Iterable[Write], *, settled: int = 0) -> Checker:
+    """Judge a whole history; at the version ``settled`` every pod must have been served."""
     checker = Checker(writes)
+    waiting = settled > 0
     for entry in history:
+        if waiting and entry.version > settled:
+            checker.check_served(settled)
+            waiting = False
         checker.feed(entry)
+    if waiting:
+        checker.check_served(settled)
     checker.check_writes()
     checker.findings += [Finding("gap", text) for text in history.gaps]
     if not history.complete:

@@ -16,7 +16,7 @@ from tests.faults.checker import check
 from tests.faults.history import History, read_writes
 from tests.faults.report import Report
 from tests.faults.reported import match_reports
-from tests.faults.stage import QUICK, QUICKEST, Stage
+from tests.faults.stage import Stage
 
 HOSTILE_SECONDS = 2.0
 """Within which an overlap that somebody else causes must be reported."""
@@ -40,14 +40,8 @@ async def run(
 ) -> Report:
     """Carry out a plan; the cluster is as new afterwards but for its namespaces."""
     report = Report(plan.seed, folder)
-    only_kills = plan.kills and not (plan.pauses or plan.mixed_seconds)
     async with Stage.on(
-        cluster,
-        folder,
-        seed=plan.seed,
-        replicas=plan.replicas,
-        module=plan.module,
-        settings=QUICKEST if only_kills else QUICK,
+        cluster, folder, seed=plan.seed, replicas=plan.replicas, module=plan.module
     ) as stage:
         try:
             await _carry_out(stage, plan, report, say)
@@ -94,7 +88,7 @@ async def _stop_load(stage: Stage) -> None:
 
 def _judge(stage: Stage, plan: Plan, report: Report) -> None:
     writes = read_writes(stage.writes)
-    checker = check(History(stage.history), writes)
+    checker = check(History(stage.history), writes, settled=stage.settled)
     report.writes = len(writes)
     report.events = checker.events
     report.findings = checker.findings

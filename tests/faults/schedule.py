@@ -20,7 +20,9 @@ from tests.faults.stage import Stage
 POINTS = tuple(
     itertools.product(("finalizer", "status", "ungate"), ("arrival", "applied", "answered"))
 )
-TRIGGER_SECONDS = 1.5
+RANDOM_SECONDS = 1.5
+"""Within which a random moment lies."""
+TRIGGER_SECONDS = 3.0
 """How long a chosen point is waited for; after that the fault happens where the replica is."""
 BEYOND_LEASE = 0.4
 """How much longer than until the take-over a replica stays frozen."""
@@ -60,15 +62,18 @@ async def strike(
 
     point = rng.choice((None, *POINTS))
     if point is None:
-        await asyncio.sleep(rng.uniform(0, TRIGGER_SECONDS))
+        await asyncio.sleep(rng.uniform(0, RANDOM_SECONDS))
         act()
         return "at a random moment"
     replica.proxy.fate = at_point(point, rng.randint(1, 15), act)
-    with contextlib.suppress(TimeoutError):
+    reached = True
+    try:
         await asyncio.wait_for(struck.wait(), TRIGGER_SECONDS)
+    except TimeoutError:
+        reached = False
     act()
     replica.proxy.fate = lambda _: PASS
-    return f"{point[0]} {point[1]}"
+    return f"{point[0]} {point[1]}" if reached else "before the chosen point was reached"
 
 
 async def kill_round(stage: Stage, rng: random.Random, leader: Replica) -> Replica:
