@@ -44,6 +44,14 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class Mode(StrEnum):
+    """What Berth's chart is installed for."""
+
+    OBSERVE = "observe"
+    GATED = "gated"
+    FENCED = "fenced"
+
+
 Name = Annotated[str, typer.Option("--name", help="Which cluster.")]
 Format = Annotated[Output, typer.Option("--output", "-o", help="How results are written.")]
 
@@ -79,6 +87,9 @@ def up(  # noqa: PLR0917 - one parameter an option
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="What the devices are.")] = "gpu",
+    mode: Annotated[
+        Mode, typer.Option(help="For which mode Berth's chart is installed.")
+    ] = Mode.GATED,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Hold the cluster until Ctrl-C.")
     ] = False,
@@ -103,7 +114,7 @@ def up(  # noqa: PLR0917 - one parameter an option
             profile=profile,
         )
         cluster = LocalCluster.start(wanted, progress.for_stderr())
-        environment = {} if BERTH in (without or ()) else _install_berth(cluster)
+        environment = {} if BERTH in (without or ()) else _install_berth(cluster, mode)
         if foreground:
             _hold(cluster, output, environment)
         else:
@@ -111,23 +122,29 @@ def up(  # noqa: PLR0917 - one parameter an option
             _show_up(cluster, output, environment)
 
 
-def _install_berth(cluster: LocalCluster) -> Mapping[str, str]:
+def _install_berth(cluster: LocalCluster, mode: Mode) -> Mapping[str, str]:
     """Install the chart without its Deployment, so that `berth run` finds everything in place.
 
     Returns:
         What `berth run` needs in its environment beside KUBECONFIG.
     """
-    from berth.localcluster import install, progress, webhook  # noqa: PLC0415 - not for `--help`
+    from berth.localcluster import install, profiles, progress, webhook  # noqa: PLC0415 - as above
 
-    generates = "resourceclaim-controller" in cluster.spec.without
-    values = {**install.EVERY_NAMESPACE, "generateClaims": generates}
-    port = webhook.free_port() if webhook.is_needed(cluster.spec.kubernetes) else None
+    generates = mode is not Mode.OBSERVE and "resourceclaim-controller" in cluster.spec.without
+    values = {
+        **install.every_namespace(mode.value, (profiles.DRIVER,)),
+        "generateClaims": generates,
+    }
+    # `berth run` is in mode gated unless it is told otherwise.
+    environment = {} if mode is Mode.GATED else {"BERTH_MODE": mode.value}
+    gated_by_webhook = mode is Mode.GATED and webhook.is_needed(cluster.spec.kubernetes)
+    port = webhook.free_port() if gated_by_webhook else None
     if port is not None:
         values.update(webhook.values(port))
     try:
         install.install(cluster.kubeconfig, values, progress=progress.for_stderr())
         if port is None:
-            return {}
+            return environment
         manifest = install.installed_manifest(cluster.kubeconfig)
         return webhook.save(manifest, cluster.folder, port)
     except BaseException:

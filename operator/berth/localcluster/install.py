@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,12 @@ EVERY_NAMESPACE: Mapping[str, Any] = {
     "namespaceSelector": {"matchLabels": {}, "matchExpressions": []},
 }
 """The same for every namespace but the system's: a local cluster has nobody to be careful of."""
+
+
+def every_namespace(mode: str, drivers: Sequence[str]) -> Mapping[str, Any]:
+    """Return the values for ``mode`` in every namespace; ``fenced`` fences ``drivers``."""
+    fence = {"fence": {"drivers": list(drivers)}} if mode == "fenced" else {}
+    return {**EVERY_NAMESPACE, "mode": mode, **fence}
 
 
 def chart_root() -> Path:
