@@ -103,6 +103,10 @@ test-unit: setup ## All but integration, on two processes
 test-integration: setup ## Berth on a real control plane, or on that of BERTH_TEST_KUBECONFIG
 	$(BIN)/pytest tests/integration $(ARGS)
 
+.PHONY: test-rbac
+test-rbac: setup ## Take away each right of each role and print what fails
+	BERTH_RBAC=1 $(BIN)/pytest -n0 tests/integration/rbac $(ARGS)
+
 .PHONY: test-faults
 test-faults: setup ## Kills, pauses, bad connections; KIND=kill|pause|mixed|hostile|all, ROUNDS=, MINUTES=, SEED=
 	@$(BIN)/python -m tests.faults.run --kind=$(KIND) --rounds=$(ROUNDS) --minutes=$(MINUTES) \
