@@ -83,7 +83,7 @@ def _consumers(view: View, claim: ResourceClaim, allocation: AllocationResult) -
         for pod in pods
         if pod.is_terminal and pod.node_name and is_long_ago(pod.finished, view.now, LOOP_SECONDS)
     ]
-    holders = _held_by(view, claim, {pod.uid for pod in looping})
+    holders = _held_by(view, claim, {pod.uid for pod in looping}) if looping else ()
     protected = DELETE_PROTECTION_FINALIZER in claim.finalizers
     if looping and (holders or not protected):
         yield FinishedPodLoop(

@@ -76,19 +76,20 @@ def order(finding: Finding) -> tuple[int, str, str, tuple[str, ...]]:
 def units_of(view: View) -> Iterator[Unit]:
     """Yield all that there is to judge; what there is is taken note of before the first one."""
     cluster = view.cluster
-    devices = list(cluster.in_use.holders)
-    shared = list(cluster.in_use.shared)
+    shared = cluster.in_use.shared
+    # Nearly every device has one user, and nothing can be wrong with that.
+    contended = [
+        device
+        for device, users in cluster.in_use.holders.items()
+        if len(users) > 1 or device in shared
+    ]
+    devices = [*contended, *(device for device in shared if device not in cluster.in_use.holders)]
     pools = list(view.publications.pools)
     claims = list(cluster.claims)
     pods = list(cluster.pods)
-    whole = cluster.in_use.holders
     # Lazily, because all together take a while in a large cluster.
     return itertools.chain(
-        map(DeviceUnit, devices),
-        (DeviceUnit(device) for device in shared if device not in whole),
-        map(PoolUnit, pools),
-        map(ClaimUnit, claims),
-        map(PodUnit, pods),
+        map(DeviceUnit, devices), map(PoolUnit, pools), map(ClaimUnit, claims), map(PodUnit, pods)
     )
 
 

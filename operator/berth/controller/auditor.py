@@ -41,6 +41,8 @@ CHANGED_SECONDS = 10.0
 """Least time between two sweeps, where something has changed."""
 SWEEP_SECONDS = 60.0
 """Time between two sweeps where nothing has changed: some findings come with time alone."""
+COST_SHARE = 20
+"""A sweep that took a second is not followed by the next one for so many seconds."""
 API_VERSIONS = {"ResourceClaim": "resource.k8s.io/v1", "Pod": "v1"}
 MAX_OBJECTS = 8
 """Events for the first so many objects of one finding."""
@@ -89,6 +91,7 @@ class Auditor:
         self._changed = True
         self._wake = asyncio.Event()
         self._slice_began = 0.0
+        self._spent = 0.0
         for kind in KINDS:
             self._metrics.audit_findings.labels(kind).set(0)
 
@@ -143,7 +146,8 @@ class Auditor:
         while True:
             await self._wait_current()
             soon = self._changed or not self._found.is_settled
-            due = swept + (CHANGED_SECONDS if soon else SWEEP_SECONDS)
+            pause = CHANGED_SECONDS if soon else SWEEP_SECONDS
+            due = swept + max(pause, self._spent * COST_SHARE)
             if loop.time() >= due:
                 swept = loop.time()
                 await self._sweep()
@@ -170,6 +174,7 @@ class Auditor:
 
     async def _sweep(self) -> None:
         self._changed = False
+        self._spent = 0.0
         self._slice_began = asyncio.get_running_loop().time()
         for unit in itertools.chain(units_of(self._view()), self._found.units):
             self._update(unit, judge(self._view(), unit))
@@ -194,8 +199,10 @@ class Auditor:
     async def _turned(self) -> bool:
         """Let the event loop turn if it is time; tell whether it has."""
         loop = asyncio.get_running_loop()
-        if loop.time() - self._slice_began < SLICE_SECONDS:
+        spent = loop.time() - self._slice_began
+        if spent < SLICE_SECONDS:
             return False
+        self._spent += spent
         await asyncio.sleep(PAUSE_SECONDS)
         await self._wait_current()
         self._slice_began = loop.time()
