@@ -33,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Real control planes on this comput
 WATCH_SECONDS = 0.5
 LOG_TAIL_LINES = 20
 DEFAULT_NAME = "berth"
+MODE_VARIABLE = "BERTH_MODE"
 BERTH = "berth"
 """What ``--without`` calls Berth's own chart."""
 
@@ -136,7 +137,7 @@ def _install_berth(cluster: LocalCluster, mode: Mode) -> Mapping[str, str]:
         "generateClaims": generates,
     }
     # `berth run` is in mode gated unless it is told otherwise.
-    environment = {} if mode is Mode.GATED else {"BERTH_MODE": mode.value}
+    environment = {} if mode is Mode.GATED else {MODE_VARIABLE: mode.value}
     gated_by_webhook = mode is Mode.GATED and webhook.is_needed(cluster.spec.kubernetes)
     port = webhook.free_port() if gated_by_webhook else None
     if port is not None:
@@ -319,7 +320,7 @@ def _show_up(cluster: LocalCluster, output: Output, environment: Mapping[str, st
     typer.echo(f"export KUBECONFIG={cluster.kubeconfig}")
     for name, value in environment.items():
         typer.echo(f"export {name}={value}")
-    if environment:
+    if environment.keys() - {MODE_VARIABLE}:
         typer.echo(
             "the gate is a webhook of `berth run`: until that runs, pods with claims are refused",
             err=True,
