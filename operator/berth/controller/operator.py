@@ -17,6 +17,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -36,6 +37,7 @@ from berth.controller.informer import Informer
 from berth.controller.kinds import kopf_fed_kinds
 from berth.controller.leader import Elector
 from berth.controller.metrics import HealthServer, Metrics
+from berth.controller.overtaken import overtaken
 from berth.controller.paths import claims_path
 from berth.controller.policies import PolicyStatusWriter
 from berth.controller.reconcile import Reconciler
@@ -99,6 +101,7 @@ class Operator:
             clock_now=now,
             metrics=self.metrics,
             version=served.resources,
+            overtaken=partial(overtaken, self.cluster),
         )
         self.reconciler = Reconciler(
             self.cluster,

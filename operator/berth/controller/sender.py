@@ -62,6 +62,10 @@ class Refused:
 End = Stored | Gone | Changed | Refused
 
 
+class Withdrawn(Exception):  # noqa: N818 - no error: a write that was rightly not sent
+    """The patch was not carried out, because it was not right any more when it was to be sent."""
+
+
 class Sender:
     """Sends patches; any number of calls may run at the same time.
 
@@ -79,14 +83,17 @@ class Sender:
         body: Mapping[str, Any],
         kind: PatchKind,
         took_effect: Callable[[dict[str, Any]], bool],
+        still_right: Callable[[], bool] = lambda: True,
     ) -> End:
         """Send a patch until it is known how it ended.
 
         ``body`` carries uid and resource version. ``took_effect`` tells from the object, as read
-        after a doubt, whether the patch was carried out.
+        after a doubt, whether the patch was carried out. ``still_right`` is asked each time in
+        the moment before it is sent.
 
         Raises:
             NotLeader: If it was not carried out, because this replica may not write.
+            Withdrawn: If it was not carried out, because it was not right any more.
         """
         attempt = internal_errors = 0
         refused: Refused | None = None
@@ -94,7 +101,7 @@ class Sender:
             pause: float | None = None
             doubt = True
             try:
-                return Stored(await self._patch(path, body, kind))
+                return Stored(await self._patch(path, body, kind, still_right))
             except ApiError as error:
                 if error.status == HTTPStatus.NOT_FOUND:
                     return Gone(error.message)
@@ -123,13 +130,28 @@ class Sender:
             await asyncio.sleep(retry_delay(attempt, pause))
             attempt += 1
 
-    async def _patch(self, path: str, body: Mapping[str, Any], kind: PatchKind) -> dict[str, Any]:
+    async def _patch(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        kind: PatchKind,
+        still_right: Callable[[], bool],
+    ) -> dict[str, Any]:
+        right = True
+
+        def may_send() -> bool:
+            nonlocal right
+            right = still_right()
+            return right and self._may_write()
+
         async with self._slots:
             try:
                 # Asked when it is sent and nowhere earlier: waiting for the slot, for credentials
                 # or for a connection may have taken longer than the lease.
-                return await self._api.patch(path, body, kind, may_send=self._may_write)
+                return await self._api.patch(path, body, kind, may_send=may_send)
             except TooLate:
+                if not right:
+                    raise Withdrawn from None
                 text = f"PATCH {path}: not sent: this replica may not write now"
                 raise NotLeader(text) from None
 

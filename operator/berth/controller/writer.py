@@ -52,7 +52,7 @@ from berth.controller.bodies import (
     touch_patch,
     ungate_and_pin_patch,
 )
-from berth.controller.sender import Changed, End, Gone, Refused, Sender, Stored
+from berth.controller.sender import Changed, End, Gone, Refused, Sender, Stored, Withdrawn
 from berth.errors import DecodeError
 from berth.model.claims import (
     DELETE_PROTECTION_FINALIZER,
@@ -60,6 +60,7 @@ from berth.model.claims import (
     ConsumerReference,
     ResourceClaim,
 )
+from berth.model.devices import DeviceID
 from berth.model.pods import SCHEDULING_GATE, Pod
 from berth.model.results import AllocationResult
 
@@ -92,7 +93,8 @@ class Writer:
 
     At most ``concurrency`` requests are under way. Every method raises `NotLeader` if nothing
     was sent because ``may_write`` said no; what was in doubt before is settled first.
-    ``version`` is the one in which claims are served.
+    ``version`` is the one in which claims are served. ``overtaken`` tells, right before an
+    allocation is sent, which of its devices another claim has by now.
     """
 
     def __init__(  # noqa: PLR0913 - what it writes with, and how
@@ -104,7 +106,9 @@ class Writer:
         clock_now: Callable[[], dt.datetime],
         metrics: Metrics | None = None,
         version: str = V1,
+        overtaken: Callable[[ClaimKey, AllocationResult], DeviceID | None] = lambda *_: None,
     ) -> None:
+        self._overtaken = overtaken
         self._claim_path = partial(claim_path, version=version)
         self._sender = Sender(api, may_write, concurrency=concurrency)
         self._clock_now = clock_now
@@ -204,12 +208,16 @@ class Writer:
                 return ClaimConflict(claim, "the claim changed while it was being protected")
         allocated_at = timestamp(self._clock_now())
         sent = normalised(allocation, allocated_at)
-        end = await self._sender.send(
-            f"{self._claim_path(claim.key)}/status",
-            allocation_patch(claim, encode_allocation(allocation), allocated_at, consumers),
-            "strategic",
-            lambda raw: difference(sent, decode_claim(raw).allocation) is None,
-        )
+        try:
+            end = await self._sender.send(
+                f"{self._claim_path(claim.key)}/status",
+                allocation_patch(claim, encode_allocation(allocation), allocated_at, consumers),
+                "strategic",
+                lambda raw: difference(sent, decode_claim(raw).allocation) is None,
+                lambda: self._overtaken(claim.key, allocation) is None,
+            )
+        except Withdrawn:
+            return ClaimConflict(claim, "another claim has got one of the devices meanwhile")
         if isinstance(end, Refused) and is_taken(end.error):
             return await self._conflict_or_gone(claim, "somebody else allocated the claim first")
         outcome = _claim_outcome(end, f"allocating claim {claim.key}")

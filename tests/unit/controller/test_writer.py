@@ -402,3 +402,37 @@ async def test_writes_are_counted_by_how_they_ended(
     assert 'berth_writes_total{kind="allocate",result="ok"} 1.0' in text
     assert 'berth_writes_total{kind="allocate",result="gone"} 1.0' in text
     assert 'berth_write_seconds_count{kind="allocate"} 2.0' in text
+
+
+async def test_an_allocation_is_not_sent_once_another_claim_has_its_device(
+    server: FaultServer, api: ApiClient
+) -> None:
+    device = ALLOCATION.devices[0].device_id
+    writer = Writer(api, lambda: True, clock_now=lambda: NOW, overtaken=lambda *_: device)
+    outcome = await writer.write_claim(CLAIM, ALLOCATION, (CONSUMER,))
+    assert outcome == ClaimConflict(CLAIM, "another claim has got one of the devices meanwhile")
+    assert server.received == []
+
+
+async def test_an_allocation_is_looked_at_again_before_it_is_sent_again(
+    server: FaultServer, api: ApiClient
+) -> None:
+    device = ALLOCATION.devices[0].device_id
+    looks: list[tuple[object, object]] = []
+
+    def overtaken(*looked_at: object) -> object:
+        looks.append((looked_at[0], looked_at[1]))
+        return device if len(looks) == 2 else None
+
+    server.answer("PATCH", STATUS, failure(503))
+    server.answer("GET", PATH, json(claim_json()))
+    writer = Writer(
+        api,
+        lambda: True,
+        clock_now=lambda: NOW,
+        overtaken=overtaken,  # type: ignore[arg-type] # it takes whatever it is given
+    )
+    outcome = await writer.write_claim(CLAIM, ALLOCATION, (CONSUMER,))
+    assert outcome == ClaimConflict(CLAIM, "another claim has got one of the devices meanwhile")
+    assert server.count("PATCH") == 1
+    assert looks == [(CLAIM.key, ALLOCATION)] * 2
