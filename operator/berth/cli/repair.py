@@ -93,12 +93,14 @@ async def repair_all(
 ) -> tuple[Done, ...]:
     """Carry out ``repairs`` one after the other."""
     from berth.controller.apierrors import ApiError, InDoubt, Unreachable  # noqa: PLC0415 - as above
+    from berth.controller.served import discover  # noqa: PLC0415 - as above
 
     done = []
     async with await _client(kubeconfig, context) as api:
+        bench = Bench(api, (await discover(api)).resources)
         for each in repairs:
             try:
-                detail = await _repair(api, each)
+                detail = await bench.repair(each)
             except (NotSafe, ApiError, InDoubt, Unreachable) as error:
                 done.append(Done(each, done=False, detail=str(error)))
             else:
@@ -106,96 +108,107 @@ async def repair_all(
     return tuple(done)
 
 
-async def _repair(api: ApiClient, repair: Repair) -> str:
-    match repair:
-        case AddFinalizer(target):
-            return await _add_finalizer(api, target)
-        case DropConsumers(target, consumers):
-            return await _drop_consumers(api, target, consumers)
-        case RemoveGate(target, claims, node):
-            return await _remove_gate(api, target, claims, node)
+class Bench:
+    """Carries out repairs on one cluster; ``version`` is that in which it serves claims."""
 
+    def __init__(self, api: ApiClient, version: str) -> None:
+        self._api = api
+        self._version = version
 
-async def _add_finalizer(api: ApiClient, target: ObjectRef) -> str:
-    from berth.controller.bodies import finalizer_patch  # noqa: PLC0415 - as above
-    from berth.controller.paths import claim_path  # noqa: PLC0415 - as above
+    async def repair(self, repair: Repair) -> str:
+        """Carry out one repair, and return what became of it.
 
-    claim = await _claim(api, target)
-    if claim.deleting:
-        raise NotSafe(f"{target}: is being deleted")
-    if claim.allocation is None:
-        raise NotSafe(f"{target}: is not allocated any more")
-    if DELETE_PROTECTION_FINALIZER in claim.finalizers:
-        return "it was there already"
-    await api.patch(claim_path(claim.key), finalizer_patch(claim), "merge")
-    return "added"
+        Raises:
+            NotSafe: If it is not right any more, and so was not done.
+            ApiError: If the API server refuses it; the object may have changed in between.
+            InDoubt: If it may have been done although no answer came.
+            Unreachable: If the API server cannot be asked.
+        """
+        match repair:
+            case AddFinalizer(target):
+                return await self._add_finalizer(target)
+            case DropConsumers(target, consumers):
+                return await self._drop_consumers(target, consumers)
+            case RemoveGate(target, claims, node):
+                return await self._remove_gate(target, claims, node)
 
+    async def _add_finalizer(self, target: ObjectRef) -> str:
+        from berth.controller.bodies import finalizer_patch  # noqa: PLC0415 - as above
 
-async def _drop_consumers(
-    api: ApiClient, target: ObjectRef, consumers: tuple[ConsumerReference, ...]
-) -> str:
-    from berth.controller.paths import claim_path  # noqa: PLC0415 - as above
-
-    # The claim first: a pod that reserves it after this changes its resourceVersion.
-    claim = await _claim(api, target)
-    listed = {each.uid for each in claim.reserved_for}
-    absent = []
-    for each in consumers:
-        if each.uid not in listed:
-            continue
-        pod = await _find_pod(api, PodKey(claim.namespace, each.name))
-        if pod is not None and pod.uid == each.uid:
-            raise NotSafe(f"{target}: pod {pod.key} exists")
-        absent.append(each)
-    if not absent:
-        return "they were gone already"
-    # Strategic, so that the other entries, and those that come meanwhile, are not part of it.
-    body = {
-        "metadata": {"uid": claim.uid, "resourceVersion": claim.resource_version},
-        "status": {"reservedFor": [{"$patch": "delete", "uid": each.uid} for each in absent]},
-    }
-    await api.patch(f"{claim_path(claim.key)}/status", body, "strategic")
-    left = len(claim.reserved_for) - len(absent)
-    return f"removed {len(absent)}, {left} left" + ("" if left else "; the claim stays allocated")
-
-
-async def _remove_gate(
-    api: ApiClient, target: ObjectRef, claims: tuple[ObjectRef, ...], node: str
-) -> str:
-    from berth.controller.bodies import ungate_and_pin_patch  # noqa: PLC0415 - as above
-    from berth.controller.paths import pod_path  # noqa: PLC0415 - as above
-
-    pod = await _find_pod(api, PodKey(target.namespace, target.name))
-    if pod is None or pod.uid != target.uid:
-        raise NotSafe(f"{target}: does not exist any more")
-    if not pod.is_gated:
-        return "it was gone already"
-    for each in claims:
-        claim = await _claim(api, each)
+        claim = await self._claim(target)
+        if claim.deleting:
+            raise NotSafe(f"{target}: is being deleted")
         if claim.allocation is None:
-            raise NotSafe(f"{each}: is not allocated any more")
-        if all(consumer.uid != pod.uid for consumer in claim.reserved_for):
-            raise NotSafe(f"{each}: is not reserved for the pod any more")
-    body = ungate_and_pin_patch(pod, SCHEDULING_GATE, node or None)
-    await api.patch(pod_path(pod.key), body, "strategic")
-    return f"removed, pinned to node {node}" if node else "removed, not pinned"
+            raise NotSafe(f"{target}: is not allocated any more")
+        if DELETE_PROTECTION_FINALIZER in claim.finalizers:
+            return "it was there already"
+        await self._api.patch(self._path(claim.key), finalizer_patch(claim), "merge")
+        return "added"
 
+    async def _drop_consumers(
+        self, target: ObjectRef, consumers: tuple[ConsumerReference, ...]
+    ) -> str:
+        # The claim first: a pod that reserves it after this changes its resourceVersion.
+        claim = await self._claim(target)
+        listed = {each.uid for each in claim.reserved_for}
+        absent = []
+        for each in consumers:
+            if each.uid not in listed:
+                continue
+            pod = await self._find_pod(PodKey(claim.namespace, each.name))
+            if pod is not None and pod.uid == each.uid:
+                raise NotSafe(f"{target}: pod {pod.key} exists")
+            absent.append(each)
+        if not absent:
+            return "they were gone already"
+        # Strategic, so that the other entries are no part of it.
+        body = {
+            "metadata": {"uid": claim.uid, "resourceVersion": claim.resource_version},
+            "status": {"reservedFor": [{"$patch": "delete", "uid": each.uid} for each in absent]},
+        }
+        await self._api.patch(f"{self._path(claim.key)}/status", body, "strategic")
+        left = len(claim.reserved_for) - len(absent)
+        rest = "" if left else "; the claim stays allocated"
+        return f"removed {len(absent)}, {left} left{rest}"
 
-async def _claim(api: ApiClient, target: ObjectRef) -> ResourceClaim:
-    from berth.controller.paths import claim_path  # noqa: PLC0415 - as above
+    async def _remove_gate(
+        self, target: ObjectRef, claims: tuple[ObjectRef, ...], node: str
+    ) -> str:
+        from berth.controller.bodies import ungate_and_pin_patch  # noqa: PLC0415 - as above
+        from berth.controller.paths import pod_path  # noqa: PLC0415 - as above
 
-    raw = await _find(api, claim_path(ClaimKey(target.namespace, target.name)))
-    claim = None if raw is None else decode_claim(raw)
-    if claim is None or claim.uid != target.uid:
-        raise NotSafe(f"{target}: does not exist any more")
-    return claim
+        pod = await self._find_pod(PodKey(target.namespace, target.name))
+        if pod is None or pod.uid != target.uid:
+            raise NotSafe(f"{target}: does not exist any more")
+        if not pod.is_gated:
+            return "it was gone already"
+        for each in claims:
+            claim = await self._claim(each)
+            if claim.allocation is None:
+                raise NotSafe(f"{each}: is not allocated any more")
+            if all(consumer.uid != pod.uid for consumer in claim.reserved_for):
+                raise NotSafe(f"{each}: is not reserved for the pod any more")
+        body = ungate_and_pin_patch(pod, SCHEDULING_GATE, node or None)
+        await self._api.patch(pod_path(pod.key), body, "strategic")
+        return f"removed, pinned to node {node}" if node else "removed, not pinned"
 
+    async def _claim(self, target: ObjectRef) -> ResourceClaim:
+        raw = await _find(self._api, self._path(ClaimKey(target.namespace, target.name)))
+        claim = None if raw is None else decode_claim(raw)
+        if claim is None or claim.uid != target.uid:
+            raise NotSafe(f"{target}: does not exist any more")
+        return claim
 
-async def _find_pod(api: ApiClient, key: PodKey) -> Pod | None:
-    from berth.controller.paths import pod_path  # noqa: PLC0415 - as above
+    async def _find_pod(self, key: PodKey) -> Pod | None:
+        from berth.controller.paths import pod_path  # noqa: PLC0415 - as above
 
-    raw = await _find(api, pod_path(key))
-    return None if raw is None else decode_pod(raw)
+        raw = await _find(self._api, pod_path(key))
+        return None if raw is None else decode_pod(raw)
+
+    def _path(self, key: ClaimKey) -> str:
+        from berth.controller.paths import claim_path  # noqa: PLC0415 - as above
+
+        return claim_path(key, self._version)
 
 
 async def _find(api: ApiClient, path: str) -> dict[str, Any] | None:
