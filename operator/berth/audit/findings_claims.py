@@ -20,7 +20,7 @@ from berth.audit.finding import (
     Repair,
     Severity,
 )
-from berth.explain.words import plural
+from berth.explain.words import plural, verb
 from berth.model.claims import DELETE_PROTECTION_FINALIZER, ConsumerReference
 from berth.model.devices import DeviceID
 
@@ -126,12 +126,12 @@ class StaleConsumer(ClaimFinding):
         parts = []
         if self.absent:
             count = plural(len(self.absent), "pod")
-            verb = "does" if len(self.absent) == 1 else "do"
-            parts.append(f"{count} that {verb} not exist: {_pods(self.absent)}")
+            do = verb(len(self.absent), "does", "do")
+            parts.append(f"{count} that {do} not exist: {_pods(self.absent)}")
         if self.finished:
             count = plural(len(self.finished), "pod")
-            verb = "has" if len(self.finished) == 1 else "have"
-            parts.append(f"{count} that {verb} finished: {_pods(self.finished)}")
+            have = verb(len(self.finished), "has", "have")
+            parts.append(f"{count} that {have} finished: {_pods(self.finished)}")
         return f"reserved for {' and for '.join(parts)}"
 
     @property
@@ -221,9 +221,10 @@ class FinishedPodLoop(ClaimFinding):
             else "it stays allocated without its finalizer"
         )
         count = plural(len(self.pods), "finished pod")
+        refer = verb(len(self.pods), "refers", "refer")
         names = ", ".join(each.full_name for each in self.pods)
         return (
-            f"{count} with a node refer to it and {why}: kube-controller-manager reserves and "
+            f"{count} with a node {refer} to it and {why}: kube-controller-manager reserves and "
             f"unreserves it without end: {names}"
         )
 

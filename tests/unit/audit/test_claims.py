@@ -225,7 +225,7 @@ def test_a_finished_pod_of_a_shared_claim_loops() -> None:
     assert finding.kind == "FinishedPodLoop"
     assert [str(each) for each in finding.objects] == ["claim ml/a", "pod ml/p"]
     assert finding.evidence == (
-        "claim ml/a: 1 finished pod with a node refer to it and it stays allocated for pod ml/q: "
+        "claim ml/a: 1 finished pod with a node refers to it and it stays allocated for pod ml/q: "
         "kube-controller-manager reserves and unreserves it without end: ml/p"
     )
     assert finding.repair is None
