@@ -18,6 +18,7 @@ from berth.decision import NoFit
 from berth.engine.inventory import Inventory
 from berth.engine.records import DeviceRecord
 from berth.engine.rejections import PoolIncomplete
+from berth.model.binding import Unready, broken_devices, unready_devices
 from berth.model.claims import ConsumerReference, ResourceClaim
 from berth.model.devices import DeviceID
 from berth.model.extended_resources import is_extended_resource_claim
@@ -29,10 +30,14 @@ from berth.state.cluster import Cluster
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An allocation that can be undone, and why it should be, as a clause of a message."""
+    """An allocation that can be undone, and why it should be, as a clause of a message.
+
+    ``avoid`` are devices that are not to be tried again for a while.
+    """
 
     claim: ResourceClaim
     why: str
+    avoid: tuple[DeviceID, ...] = ()
 
 
 def lost_claims(cluster: Cluster, claims: Iterable[ResourceClaim]) -> tuple[Lost, ...]:
@@ -41,7 +46,7 @@ def lost_claims(cluster: Cluster, claims: Iterable[ResourceClaim]) -> tuple[Lost
     for claim in claims:
         why = why_lost(cluster, claim)
         if why and is_idle(cluster, claim):
-            found.append(Lost(claim, why))
+            found.append(Lost(claim, why, tuple(each.device for each in broken_devices(claim))))
     return tuple(found)
 
 
@@ -64,6 +69,9 @@ def why_lost(cluster: Cluster, claim: ResourceClaim) -> str:
         )
     if _is_nowhere(cluster, allocation.node_selector):
         return f"no node has these devices any more: {_place(allocation.node_selector)} is gone"
+    if snapshot.features.device_binding_and_status:
+        for broken in broken_devices(claim):
+            return str(broken)
     for result in allocation.devices:
         record, is_known = _published(snapshot.inventory, result.device_id)
         if record is None:
@@ -99,6 +107,22 @@ def consumer_pod(cluster: Cluster, claim: ResourceClaim, consumer: ConsumerRefer
     if pod is None or pod.uid != consumer.uid or pod.node_name:
         return None
     return pod if pod.is_gated and not pod.is_terminal and not pod.deleting else None
+
+
+def unready_claims(
+    cluster: Cluster, claims: Iterable[ResourceClaim]
+) -> tuple[tuple[ResourceClaim, tuple[Unready, ...]], ...]:
+    """Return the claims whose devices a pod has to wait for, each with those devices.
+
+    None where one of the claims is not allocated yet, or not Berth's: then the pod has more to
+    wait for, and not by Berth.
+    """
+    claims = tuple(claims)
+    if not cluster.snapshot().features.device_binding_and_status or any(
+        each.allocation is None or not cluster.is_ours(each) for each in claims
+    ):
+        return ()
+    return tuple((claim, unready) for claim in claims if (unready := unready_devices(claim)))
 
 
 def hoarded_claims(cluster: Cluster, verdict: NoFit) -> tuple[ResourceClaim, ...]:

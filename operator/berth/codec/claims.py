@@ -136,7 +136,7 @@ def _status(
     return (
         optional_part(obj, "allocation", read_allocation),
         parts(obj, "reservedFor", _consumer),
-        # Drivers may write much here; only conditions that hold can matter, and few devices have any.
+        # Drivers write much here; only conditions that hold matter, and few devices have any.
         tuple(each for each in parts(obj, "devices", _device_conditions) if each.true),
     )
 

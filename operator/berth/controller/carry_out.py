@@ -103,6 +103,7 @@ class CarryOut:
 
     def take_back(self, pod: Pod, verdict: TakeBack) -> None:
         """Begin to undo allocations; none of their consumers is let go meanwhile."""
+        self._cluster.forget(pod.key)
         others = tuple(each.key for each in verdict.consumers)
         self._start(pod, self._undo.take_back(pod, verdict), beside=others)
         self._changed_meanwhile.update((pod.key, *others))
@@ -192,7 +193,7 @@ class CarryOut:
             if not await self._reserve(pod, claim, consumer):
                 return
         if not self._still_stands(pod, placed.node):
-            self._cluster.forget(pod.key)
+            # The node stays assumed: the pod may only have to wait for its devices there.
             self._changed_meanwhile.add(pod.key)
             return
         if not pod.is_gated:

@@ -18,9 +18,16 @@ from berth.controller.decide import Verdict
 from berth.decision import NoFit, why_not
 from berth.explain.line import one_line
 from berth.explain.messages import fit_event
+from berth.model.binding import Unready
 from berth.model.claims import ResourceClaim
 from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference, PodKey
-from berth.satisfiable import Lost, consumer_pod, hoarded_claims, lost_claims
+from berth.satisfiable import (
+    Lost,
+    consumer_pod,
+    hoarded_claims,
+    lost_claims,
+    unready_claims,
+)
 from berth.state.assumed import pinned_node
 from berth.state.cluster import Cluster
 
@@ -65,7 +72,37 @@ class Doomed:
     message: str
 
 
-LifeVerdict = TakeBack | AskForClaims | Doomed
+@dataclass(frozen=True, slots=True)
+class AwaitBinding:
+    """The claims are allocated, and their devices are being made ready for the pod."""
+
+    claims: tuple[tuple[ResourceClaim, tuple[Unready, ...]], ...]
+
+    @property
+    def since(self) -> str:
+        """When the first of the claims was allocated, as the API has it; empty if none tells."""
+        given = (c.allocation.timestamp for c, _ in self.claims if c.allocation is not None)
+        return min((each for each in given if each), default="")
+
+    def message(self, pod: Pod) -> str:
+        """Say what is waited for."""
+        parts = (f"claim {c.key}: {each}" for c, unready in self.claims for each in unready)
+        return fit_event(f"pod {pod.key}: waiting for its devices to be ready: {'; '.join(parts)}")
+
+    def overdue(self, seconds: float) -> tuple[Lost, ...]:
+        """Return what is to be undone when that has taken too long."""
+        return tuple(
+            Lost(
+                claim,
+                f"not ready within {seconds:g} s of the allocation: "
+                + "; ".join(str(each) for each in unready),
+                tuple(each.device for each in unready),
+            )
+            for claim, unready in self.claims
+        )
+
+
+LifeVerdict = TakeBack | AskForClaims | Doomed | AwaitBinding
 
 
 def decide_life(cluster: Cluster, pod: Pod) -> LifeVerdict | None:
@@ -88,7 +125,10 @@ def decide_life(cluster: Cluster, pod: Pod) -> LifeVerdict | None:
     if pod.gates != (SCHEDULING_GATE,):
         return None
     lost = lost_claims(cluster, claims)
-    return take_back(cluster, pod, lost) if lost else None
+    if lost:
+        return take_back(cluster, pod, lost)
+    unready = unready_claims(cluster, claims)
+    return AwaitBinding(unready) if unready else None
 
 
 def gone_pin(cluster: Cluster, pod: Pod, claims: Sequence[ResourceClaim]) -> str:

@@ -29,6 +29,7 @@ from berth.codec.versions import GROUP
 from berth.controller.api import ApiClient, require_served
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.controller.auditor import Auditor
+from berth.controller.claim_watch import ClaimWatch
 from berth.controller.credentials import Credentials
 from berth.controller.events import EventRecorder
 from berth.controller.feeds import KopfFedKind, RawObject
@@ -111,7 +112,11 @@ class Operator:
             may_write=self.may_write,
             budget=settings.search_budget,
             generates=settings.generate_claims,
+            binding_timeout=settings.binding_seconds,
             fenced=settings.mode == "fenced",
+        )
+        self.claim_watch = ClaimWatch(
+            self.cluster, self.events, self.reconciler.avoided, may_write=self.may_write
         )
         self.generator = ClaimGenerator(
             self.cluster,
@@ -310,7 +315,9 @@ class Operator:
                 await self._relist_kopf_fed()
 
     def _on_claim(self, claim: ResourceClaim) -> None:
+        known = self.cluster.claims.get(claim.key)
         self.cluster.apply_claim(claim)
+        self.claim_watch.changed(known, claim)
         self.auditor.claim_changed(claim.key)
         self._claim_changed(claim.key)
 

@@ -12,6 +12,7 @@ Source: ``docs/architecture.md``, the way of one claim.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import time
 import uuid
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from dataclasses import replace
 
 import structlog
 
+from berth.controller.avoided import Avoided
 from berth.controller.backoff import Backoff
 from berth.controller.carry_out import FAILED, CarryOut
 from berth.controller.decide import (
@@ -39,12 +41,14 @@ from berth.controller.given import Given
 from berth.controller.lifecycle import (
     Asked,
     AskForClaims,
+    AwaitBinding,
     Doomed,
     LifeVerdict,
     TakeBack,
     decide_life,
     nobody_generates,
     reconsider,
+    take_back,
 )
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
@@ -52,6 +56,7 @@ from berth.decision import why_not, why_not_fully
 from berth.explain import messages
 from berth.explain.line import cause_key, one_line
 from berth.model.pods import Pod, PodKey
+from berth.satisfiable import is_idle
 from berth.state.assumed import pinned_node
 from berth.state.cluster import Cluster
 
@@ -61,6 +66,9 @@ EXPLAINED_PER_ROUND = 64
 """Explanations made before the task looks for allocation work again."""
 
 UNSCHEDULABLE = "AllocatedPodUnschedulable"
+AWAIT_BINDING = "WaitingForDeviceBinding"
+BINDING_SECONDS = 5.0
+"""Least time between two looks at devices that are overdue and cannot be taken back."""
 TAKEN_BACK = "AllocationTakenBack"
 
 log = structlog.get_logger("berth.reconcile")
@@ -83,6 +91,7 @@ class Reconciler:
         may_write: Callable[[], bool],
         budget: int,
         generates: bool = False,
+        binding_timeout: float = 600.0,
         fenced: bool = False,
     ) -> None:
         self._cluster = cluster
@@ -92,6 +101,8 @@ class Reconciler:
         self._budget = budget
         self._fenced = fenced
         self._generates = generates
+        self._binding_timeout = binding_timeout
+        self.avoided = Avoided(cluster, changed=self.poke)
         self._releases: Backoff[PodKey] = Backoff()
         self._asked = Asked()
         self._wake = asyncio.Event()
@@ -125,6 +136,7 @@ class Reconciler:
                     await self._decide_dirty()
                     await self._explain_some()
         finally:
+            self.avoided.close()
             await self._carrying_out.drain()
 
     # --- deciding
@@ -171,18 +183,25 @@ class Reconciler:
             case NoFit():
                 self._cluster.wait(key)
                 self._to_explain[key] = None
-            case TakeBack():
-                self._cluster.wait(key)
-                self._take_back(pod, verdict)
-            case AskForClaims():
-                self._ask_for_claims(pod, verdict)
-            case Doomed(message):
-                self._cluster.wait(key)  # A node of that name may yet come.
-                self._say(pod, "Warning", UNSCHEDULABLE, message)
+            case TakeBack() | AwaitBinding() | AskForClaims() | Doomed():
+                self._about_life(pod, verdict)
             case Stuck() | Refused():
                 self._left_to_scheduler(pod, verdict)
             case Allocate():
                 self._allocate(pod, verdict)
+
+    def _about_life(self, pod: Pod, verdict: LifeVerdict) -> None:
+        self._cluster.wait(pod.key)
+        match verdict:
+            case TakeBack():
+                self._take_back(pod, verdict)
+            case AwaitBinding():
+                self._await_binding(pod, verdict)
+            case AskForClaims():
+                self._ask_for_claims(pod, verdict)
+            case Doomed(message):
+                # A node of that name may yet come, so the pod waits as well.
+                self._say(pod, "Warning", UNSCHEDULABLE, message)
 
     def _take_back(self, pod: Pod, verdict: TakeBack) -> None:
         now = asyncio.get_running_loop().time()
@@ -192,10 +211,22 @@ class Reconciler:
         elif not any(each.key in self._carrying_out.busy for each in verdict.consumers):
             self._releases.tried(pod.key, now)
             self._said.pop(pod.key, None)
+            self.avoided.avoid(device for lost in verdict.lost for device in lost.avoid)
             self._carrying_out.take_back(pod, verdict)
 
+    def _await_binding(self, pod: Pod, verdict: AwaitBinding) -> None:
+        left = self._binding_timeout
+        if verdict.since:
+            waited = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(verdict.since)
+            left -= waited.total_seconds()
+        lost = verdict.overdue(self._binding_timeout) if left <= 0 else ()
+        if lost and all(is_idle(self._cluster, each.claim) for each in lost):
+            self._take_back(pod, take_back(self._cluster, pod, lost))
+            return
+        self._say(pod, "Normal", AWAIT_BINDING, verdict.message(pod))
+        self._carrying_out.retry_later(pod.key, left if left > 0 else BINDING_SECONDS)
+
     def _ask_for_claims(self, pod: Pod, verdict: AskForClaims) -> None:
-        self._cluster.stop_waiting(pod.key)
         if self._generates:
             return  # Berth's own generator has had the claim's deletion as an event.
         now = asyncio.get_running_loop().time()

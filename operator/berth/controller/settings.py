@@ -91,6 +91,12 @@ class Settings(BaseModel):
     search_budget: int = Field(
         default=DEFAULT_BUDGET, ge=1, description="Steps for one pod on one node."
     )
+    binding_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="How long devices with binding conditions may take to be ready for a gated pod "
+        "before others are tried.",
+    )
     relist_seconds: float = Field(
         default=300,
         gt=0,

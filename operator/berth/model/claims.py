@@ -164,13 +164,25 @@ class OwnerReference:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceConditions:
+    """The conditions of one allocated device that are True, as its driver reports them."""
+
+    driver: str
+    pool: str
+    device: str
+    share_id: str | None
+    true: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ResourceClaim:
     """A claim with its status.
 
     ``allocation`` is ``None`` while the claim is not allocated. ``deleting`` tells that a
     deletion timestamp is set. ``resource_version`` is opaque text, as the API has it.
     ``allocated_by`` is the field manager that wrote the allocation, or several joined by commas;
-    empty where there is none, or where the object does not tell.
+    empty where there is none, or where the object does not tell. ``device_conditions`` has the
+    devices of ``status.devices`` of which any condition is True.
     """
 
     namespace: str
@@ -186,6 +198,7 @@ class ResourceClaim:
     allocation: AllocationResult | None = None
     reserved_for: tuple[ConsumerReference, ...] = ()
     allocated_by: str = ""
+    device_conditions: tuple[DeviceConditions, ...] = ()
 
     @property
     def key(self) -> ClaimKey:

@@ -94,6 +94,7 @@ def _decisive(claim: ResourceClaim) -> tuple[object, ...]:
     return (
         claim.allocation,
         claim.reserved_for,
+        claim.device_conditions,
         claim.deleting,
         claim.owners,
         claim.annotations,

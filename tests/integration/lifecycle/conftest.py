@@ -42,7 +42,8 @@ def operator(
     operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    running = OperatorProcess.start(operator_kubeconfig, log)
+    settings = {"BERTH_BINDING_SECONDS": "15"}
+    running = OperatorProcess.start(operator_kubeconfig, log, settings=settings)
     yield running
     # An operator that ended before its time has failed the test, whatever else passed.
     assert running.process.poll() is None, log.read_text()[-3000:]
