@@ -8,8 +8,10 @@ Writes nothing, waits for nothing, reads no clock.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+from berth.engine.prospects import question_of
 from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
 from berth.explain import messages
 from berth.explain.conflict import Conflict
@@ -27,7 +29,7 @@ from berth.model.placement import Placed, Unplaceable
 from berth.model.pods import Pod
 from berth.model.usage import NodeState
 from berth.placement.place import place
-from berth.placement.quick import NotQuickError, Ranked, place_quickly
+from berth.placement.quick import NotQuickError, Ranked, demands_of, place_quickly
 from berth.state.cluster import Cluster
 
 
@@ -40,9 +42,13 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The pod cannot be decided until somebody changes something; ``message`` says what."""
+    """The pod cannot be decided until somebody changes something; ``message`` says what.
+
+    ``question`` as in ``NotFound``, where the answer does not hinge on this one pod.
+    """
 
     message: str
+    question: Hashable = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +83,13 @@ class Allocate:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """No node takes the pod with its claims; why not was not looked into (``NoFit``)."""
+    """No node takes the pod with its claims; why not was not looked into (``NoFit``).
+
+    Pods with equal ``question`` and priority get the same answer at the same time.
+    """
 
     claims: tuple[ResourceClaim, ...]
+    question: Hashable
 
 
 ClaimsVerdict = Leave | Blocked | NoFit | Allocate
@@ -114,15 +124,23 @@ def decide_claims_quickly(
                 budget=budget,
             )
         except (InvalidClaimError, InvalidSelectorError, SelectorRuntimeError) as error:
-            return Blocked(messages.bad_input(error))
+            return Blocked(messages.bad_input(error), _question(pod, open_claims, allocated))
         except NotQuickError:
             pass
         else:
             if placed is not None:
                 return Allocate(open_claims, allocated, placed)
             if not allocated:
-                return NotFound(open_claims)
+                return NotFound(open_claims, _question(pod, open_claims, allocated))
     return decide_claims(cluster, pod, claims, budget=budget)
+
+
+def _question(
+    pod: Pod, claims: tuple[ResourceClaim, ...], allocated: tuple[ResourceClaim, ...]
+) -> Hashable:
+    if allocated:
+        return None
+    return pod.priority, question_of(claims), demands_of(pod)
 
 
 def _obstacle(

@@ -156,8 +156,7 @@ class Prospects:
 
     def of_claims(self, claims: Sequence[ResourceClaim]) -> Outlook:
         """Return which nodes may have devices for all of ``claims``."""
-        key = _key(claims)
-        refuted = _remembered(self._claims, key) if key is not None else Refuted()
+        refuted = _remembered(self._claims, question_of(claims))
         refuted.sync(self.fleet, self._freed)
         nodes = self.fleet.all_nodes
         asked: set[Shape] = set()
@@ -239,7 +238,7 @@ def _remembered(known: dict[Hashable, Refuted], key: Hashable) -> Refuted:
     return refuted
 
 
-def _key(claims: Sequence[ResourceClaim]) -> Hashable | None:
+def question_of(claims: Sequence[ResourceClaim]) -> Hashable:
     """Return all that the answer for ``claims`` depends on but the cluster."""
     return tuple(
         (

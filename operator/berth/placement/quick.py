@@ -79,7 +79,7 @@ def place_quickly(  # noqa: PLR0913 - what is placed, where, and how
     if outlook.may_fail and best_score(claims):
         raise NotQuickError  # How far nodes are tried for a better score decides who is reached.
     # Claims that are allocated are not part of the key.
-    refused = Refuted() if allocated else prospects.of_pod(_demands(pod))
+    refused = Refuted() if allocated else prospects.of_pod(demands_of(pod))
     visit = _Visit(
         snapshot,
         pod,
@@ -228,7 +228,7 @@ def _ranks(nodes: int) -> Iterator[int]:
         nodes ^= lowest
 
 
-def _demands(pod: Pod) -> Hashable:
+def demands_of(pod: Pod) -> Hashable:
     """Return all of the pod that its node must do justice to, beside claims."""
     return (
         tuple(sorted(pod.requests.items())),

@@ -10,7 +10,7 @@ Source: KEP-4381; KEP-5504 for comparing resource versions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
@@ -283,14 +283,17 @@ class Cluster:
 
     # --- work
 
-    def wait(self, pod: PodKey) -> None:
-        """Have ``pod`` decided again when anything happens that could change a "no"."""
+    def wait(self, pod: PodKey, question: Hashable = None) -> None:
+        """Have ``pod`` decided again when anything happens that could change a "no".
+
+        Pods with the same ``question`` get the same answer: they are decided one after the other.
+        """
         if pod in self._pods.pods:
-            self._wakeups.waiting.add(pod)
+            self._wakeups.wait(pod, question)
 
     def stop_waiting(self, pod: PodKey) -> None:
         """Have ``pod`` decided again only when it or its claims change."""
-        self._wakeups.waiting.discard(pod)
+        self._wakeups.stop_waiting(pod)
 
     def mark_dirty(self, pod: PodKey) -> None:
         """Have ``pod`` decided again."""
