@@ -25,6 +25,7 @@ FENCE: dict[str, Any] = {"drivers": [GPU_CLASS]}
 FENCED: dict[str, Any] = {
     "mode": "fenced",
     "fence": FENCE,
+    "extendedResources": {"convert": [{"resource": "example.com/gpu", "template": "gpu"}]},
     "operator": {"deploy": False},
     "defaultPolicy": {"deviceClasses": [GPU_CLASS]},
 }

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 WITHIN = 60
 GATE = {"name": "berth.dev/dra"}
 OTHER_CLASS = "nic.example.com"
+EXTENDED = "example.com/gpu"
 STAMP = "2026-11-24T00:00:00Z"
 TOLERATION_MESSAGE = "tolerate each taint by its own key"
 POLICIES_WITHIN = 15
@@ -293,6 +294,42 @@ async def test_a_pod_with_a_claim_and_such_an_extended_resource_gets_nothing(
     await kube.create(asking, opted_in)
     await wait_for_event(kube, opted_in, "p", "ClaimAllocationFailed", within=WITHIN)
     assert "allocation" not in (await one_claim(kube, opted_in)).get("status", {})
+
+
+async def test_an_extended_resource_becomes_a_claim_where_the_chart_converts_it(
+    kube: Kube, opted_in: str, operator: OperatorProcess
+) -> None:
+    for count in (1, 2):
+        await kube.create(template(f"gpu-{count}", device_request(count=count)), opted_in)
+    asking = pod("p", requests={"cpu": "100m", EXTENDED: "2"})
+    (first,) = asking["spec"]["containers"]
+    first["resources"]["limits"] = {EXTENDED: "2"}
+    second = {"resources": {"limits": {EXTENDED: "1", "cpu": "1"}}, "image": "example.com/none:1"}
+    asking["spec"]["containers"] += [
+        {"name": "second", **second},
+        {"name": "third", "image": "example.com/none:1"},
+    ]
+    asking["spec"]["initContainers"] = [{"name": "early", **second}]
+    made = await kube.create(asking, opted_in)
+    references = {
+        each["name"]: each["resourceClaimTemplateName"] for each in made["spec"]["resourceClaims"]
+    }
+    assert sorted(references.values()) == ["gpu-1", "gpu-1", "gpu-2"]
+    used = {
+        each["name"]: [references[c["name"]] for c in each.get("resources", {}).get("claims", [])]
+        for each in (*made["spec"]["initContainers"], *made["spec"]["containers"])
+    }
+    assert used == {"early": ["gpu-1"], "main": ["gpu-2"], "second": ["gpu-1"], "third": []}
+    asked = {**made["spec"]["containers"][0]["resources"]["requests"]}
+    assert asked == {"cpu": "100m"}
+    await node_of(kube, opted_in, "p")
+    given = [d for each in await kube.list("resourceclaims", opted_in) for d in devices_of(each)]
+    assert len(set(given)) == 4
+
+
+async def test_pods_without_such_a_resource_are_left_as_they_are(kube: Kube, opted_in: str) -> None:
+    made = await kube.create(pod("p", requests={"cpu": "1"}), opted_in, dry_run=True)
+    assert "resourceClaims" not in made["spec"]
 
 
 async def test_a_claim_that_was_allocated_without_a_timestamp_is_reserved_and_its_pod_runs(

@@ -79,6 +79,31 @@ def test_mode_fenced_has_no_gate_and_the_rights_of_mode_gated() -> None:
         assert in_fenced == in_gated
 
 
+CONVERT = {"extendedResources": {"convert": [{"resource": "example.com/gpu", "template": "gpu"}]}}
+
+
+def test_each_converted_resource_has_a_policy_for_the_namespaces_of_berth() -> None:
+    made = rendered({**FENCED, **CONVERT})
+    (policy,) = (
+        each
+        for each in made
+        if each["kind"] == "MutatingAdmissionPolicy"
+        and each["metadata"]["name"].startswith("berth-extended-")
+    )
+    assert policy["metadata"]["annotations"] == {"berth.dev/extended-resource": "example.com/gpu"}
+    bindings = {
+        each["metadata"]["name"]: each["spec"]
+        for each in made
+        if each["kind"] == "MutatingAdmissionPolicyBinding"
+    }
+    name = policy["metadata"]["name"]
+    assert bindings[name] == {**bindings["berth-claim-finalizer"], "policyName": name}
+
+
+def test_nothing_is_converted_where_berth_does_not_allocate() -> None:
+    assert "MutatingAdmissionPolicy" not in {each["kind"] for each in rendered(CONVERT)}
+
+
 def test_berth_may_not_write_rules_of_the_fence() -> None:
     (role,) = (each for each in rendered(FENCED) if each["kind"] == "ClusterRole")
     verbs = {
@@ -106,6 +131,12 @@ def test_berth_may_not_write_rules_of_the_fence() -> None:
             {"kube_version": "1.36.1"},
             "fence: needs DeviceTaintRules, and this cluster (Kubernetes v1.36.1) serves none",
             id="no taint rules",
+        ),
+        pytest.param(
+            {"extendedResources": {"convert": [{"resource": "gpu'", "template": "gpu"}]}},
+            {},
+            "at '/extendedResources/convert/0/resource'",
+            id="a resource that is none",
         ),
         pytest.param(
             {"mode": "fenced", "fence": {"drivers": ["GPU"]}},
