@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Literal
 
 import structlog
 
@@ -35,6 +36,7 @@ FIELD_MANAGER = "berth-claims"
 GENERATION_FAILED = "FailedResourceClaimCreation"
 """The reason that kube-controller-manager uses for the same thing."""
 RETRY_SECONDS = 2.0
+Work = tuple[Literal["pod"], PodKey] | tuple[Literal["claim"], ClaimKey]
 WORKERS = 8
 
 log = structlog.get_logger("berth.generate")
@@ -61,24 +63,34 @@ class ClaimGenerator:
         self._api = api
         self._events = events
         self._may_write = may_write
-        self._queue: asyncio.Queue[PodKey] = asyncio.Queue()
-        self._queued: set[PodKey] = set()
-        self._busy: set[PodKey] = set()
-        self._again: set[PodKey] = set()
+        self._queue: asyncio.Queue[Work] = asyncio.Queue()
+        self._queued: set[Work] = set()
+        self._busy: set[Work] = set()
+        self._again: set[Work] = set()
 
     def touch(self, key: PodKey) -> None:
         """Have the pod looked at soon."""
-        if key in self._busy:
-            self._again.add(key)
-        elif key not in self._queued:
-            self._queued.add(key)
-            self._queue.put_nowait(key)
+        self._put(("pod", key))
+
+    def touch_claim(self, key: ClaimKey) -> None:
+        """Have the claim looked at soon, if it is being deleted: it may be nobody's any more."""
+        claim = self._cluster.claims.get(key)
+        if claim is not None and claim.deleting:
+            self._put(("claim", key))
+
+    def _put(self, work: Work) -> None:
+        if work in self._busy:
+            self._again.add(work)
+        elif work not in self._queued:
+            self._queued.add(work)
+            self._queue.put_nowait(work)
 
     def touch_all(self) -> None:
         """Have every pod looked at, and those that claims name though they are gone."""
         for key in self._cluster.pods:
             self.touch(key)
         for claim in self._cluster.claims:
+            self.touch_claim(claim)
             for key in pods_to_touch(self._cluster, claim):
                 self.touch(key)
 
@@ -90,23 +102,34 @@ class ClaimGenerator:
 
     async def _work(self) -> None:
         while True:
-            key = await self._queue.get()
-            self._queued.discard(key)
-            self._busy.add(key)
+            work = await self._queue.get()
+            self._queued.discard(work)
+            self._busy.add(work)
             try:
-                await self._handle(key)
+                await self._handle(work)
             except (ApiError, Unreachable) as error:
-                log.warning("claim generation failed, will retry", pod=str(key), error=str(error))
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self.touch, key)
+                log.warning(
+                    "claim generation failed, will retry", reason=str(work[1]), error=str(error)
+                )
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._put, work)
             finally:
-                self._busy.discard(key)
-                if key in self._again:
-                    self._again.discard(key)
-                    self.touch(key)
+                self._busy.discard(work)
+                if work in self._again:
+                    self._again.discard(work)
+                    self._put(work)
 
-    async def _handle(self, key: PodKey) -> None:
+    async def _handle(self, work: Work) -> None:
         if not self._may_write():
             return
+        match work:
+            case ("pod", PodKey() as key):
+                await self._handle_pod(key)
+            case ("claim", ClaimKey() as key):
+                claim = self._cluster.claims.get(key)
+                if claim is not None and claim.deleting:
+                    await self._release(claim, None)
+
+    async def _handle_pod(self, key: PodKey) -> None:
         pod = self._cluster.pods.get(key)
         if pod is None or pod.is_terminal or (pod.deleting and not pod.node_name):
             await self._clean_up(key, pod)

@@ -332,6 +332,7 @@ class Operator:
 
     def _claim_changed(self, key: ClaimKey) -> None:
         if self.settings.generate_claims:
+            self.generator.touch_claim(key)
             for pod in pods_to_touch(self.cluster, key):
                 self.generator.touch(pod)
         self.reconciler.poke()
