@@ -112,6 +112,10 @@ test-faults: setup ## Kills, pauses, bad connections; KIND=kill|pause|mixed|host
 	@$(BIN)/python -m tests.faults.run --kind=$(KIND) --rounds=$(ROUNDS) --minutes=$(MINUTES) \
 	  --seed=$(SEED) $(if $(FOLDER),--folder=$(FOLDER))
 
+.PHONY: test-releases
+test-releases: setup ## The integration tests on each Kubernetes release; RELEASES="1.36 1.37" are some
+	$(BIN)/python -m tests.releases.run $(if $(RELEASES),--releases $(RELEASES)) $(ARGS)
+
 .PHONY: conformance
 conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL=, CEL_RANDOM=, ALLOCATOR=, EXPLAIN= name other files
 	@$(BIN)/python -m tests.conformance.run $(if $(CEL),--cel=$(CEL)) \

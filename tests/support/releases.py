@@ -21,7 +21,6 @@ class Feature:
 
     what: str
     since: str = RELEASES[0]
-    until: str = RELEASES[-1]
 
 
 FEATURES = {
@@ -38,7 +37,6 @@ FEATURES = {
     "consumable capacity": Feature("Devices that are shared by capacity", "1.36"),
     "binding conditions": Feature("Devices that are ready only later", "1.36"),
     "extended resources": Feature("Extended resources that a DeviceClass stands for", "1.36"),
-    "binding permission": Feature("The right `binding` of its own for allocations", "1.36"),
 }
 
 

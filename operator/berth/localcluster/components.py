@@ -111,6 +111,8 @@ def _apiserver(layout: Layout, spec: ClusterSpec) -> tuple[str, ...]:
     if spec.without & {"kwok", "kube-controller-manager"}:
         # It taints new nodes as not ready, and here nobody is left to take that back.
         off.append("TaintNodesByCondition")
+    # The authorizer of nodes waits for slices of v1, and the API server for it; kwok needs neither.
+    modes = ("RBAC", "Node") if spec.apis.get("resource.k8s.io/v1", True) else ("RBAC",)
     return (
         f"--etcd-servers=http://{HOST}:{layout.etcd_port}",
         f"--bind-address={HOST}",
@@ -123,7 +125,7 @@ def _apiserver(layout: Layout, spec: ClusterSpec) -> tuple[str, ...]:
         f"--service-account-signing-key-file={key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={layout.folder / 'tokens.csv'}",
-        "--authorization-mode=RBAC,Node",
+        f"--authorization-mode={','.join(modes)}",
         "--service-cluster-ip-range=10.96.0.0/16",
         f"--disable-admission-plugins={','.join(off)}",
         "--profiling=false",

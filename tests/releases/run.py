@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``make test-releases``: the integration tests on each Kubernetes release, one after the other.
+
+Prints versions and counts, and writes docs/reference/releases.json and the page that is made from
+it. Exit code 0 if nothing failed on any release. ``RELEASES="1.36 1.37"`` runs only some and
+leaves the results of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from berth.localcluster import paths, programs
+from tests.releases import record, results
+from tests.support.releases import RELEASES
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "reference" / "releases.json"
+PAGE = RESULTS.with_suffix(".md")
+TEST_SECONDS = 900
+
+
+def say(text: str) -> None:
+    """Print at once: the tests print in between."""
+    print(text, flush=True)  # noqa: T201 - its output
+
+
+def run_release(release: str, arguments: Sequence[str]) -> results.Json:
+    """Run the tests on one release and return what they amount to."""
+    programs_ = programs.control_plane(paths.tools_root(), release)
+    version = next(each.version for each in programs_ if each.name == "kube-apiserver")
+    say(f"== Kubernetes {release} ({version})")
+    with tempfile.TemporaryDirectory(prefix="berth-releases-") as folder:
+        file = Path(folder) / "record.jsonl"
+        file.touch()
+        command = [sys.executable, "-m", "pytest", "-n0", "-q", f"--timeout={TEST_SECONDS}"]
+        command += ["-p", "tests.releases.record", *(arguments or ["tests/integration"])]
+        environment = {
+            "BERTH_TEST_PATIENCE": "2",
+            **os.environ,
+            "BERTH_KUBERNETES": release,
+            record.VARIABLE: str(file),
+        }
+        subprocess.run(command, cwd=ROOT, env=environment, check=False)
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return results.summary(version, lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make test-releases", description=__doc__)
+    parser.add_argument("--releases", nargs="+", default=list(RELEASES), choices=RELEASES)
+    parser.add_argument("tests", nargs="*", help="paths for pytest; with these nothing is written")
+    options = parser.parse_args(arguments)
+    kept = json.loads(RESULTS.read_text())["releases"] if RESULTS.exists() else {}
+    found = {}
+    for release in options.releases:
+        found[release] = run_release(release, options.tests)
+        if not options.tests:
+            # At once: a run of all releases takes long, and may be cut off.
+            kept[release] = found[release]
+            ordered = {each: kept[each] for each in RELEASES if each in kept}
+            RESULTS.write_text(json.dumps({"releases": ordered}, indent=2) + "\n")
+            PAGE.write_text(results.page({"releases": ordered}))
+    for release, each in found.items():
+        say(results.report(release, each))
+    return 1 if any(each["failed"] or not each["passed"] for each in found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
