@@ -306,7 +306,8 @@ def _no_fit(
     )
 
 
-def _with_elsewhere(conflict: Conflict, elsewhere: Unplaceable) -> Conflict:
+def with_elsewhere(conflict: Conflict, elsewhere: Unplaceable) -> Conflict:
+    """Return ``conflict`` with more nodes that lack devices, and are only counted."""
     if not elsewhere.no_fit and not elsewhere.undecided:
         return conflict
     return replace(
@@ -328,7 +329,7 @@ def why_not(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Confl
         allocated=verdict.allocated,
         budget=budget,
     )
-    return _with_elsewhere(conflict, verdict.elsewhere)
+    return with_elsewhere(conflict, verdict.elsewhere)
 
 
 def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) -> Conflict:
@@ -350,4 +351,4 @@ def why_not_fully(cluster: Cluster, pod: Pod, verdict: NoFit, *, budget: int) ->
             if claim.allocation is not None and claim.reserved_for
         },
     )
-    return _with_elsewhere(conflict, verdict.elsewhere)
+    return with_elsewhere(conflict, verdict.elsewhere)

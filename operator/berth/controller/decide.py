@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from berth.controller.ungated import OPENING, Refused, Stuck, behind_fence, decide_ungated
-from berth.decision import Allocate, Blocked, Leave, NoFit, decide_claims
+from berth.decision import Allocate, Blocked, Leave, NoFit, NotFound, decide_claims_quickly
 from berth.explain import messages
 from berth.model.claims import ResourceClaim
 from berth.model.placement import Placed
@@ -27,6 +27,7 @@ __all__ = [
     "Blocked",
     "Leave",
     "NoFit",
+    "NotFound",
     "Refused",
     "ReleaseGate",
     "Stuck",
@@ -43,7 +44,7 @@ class ReleaseGate:
     why: str
 
 
-Verdict = Leave | ReleaseGate | Blocked | NoFit | Allocate | Stuck | Refused
+Verdict = Leave | ReleaseGate | Blocked | NoFit | NotFound | Allocate | Stuck | Refused
 
 
 def decide(
@@ -95,7 +96,7 @@ def _with_claims(
         cluster.published.is_opening(claim.spec) for claim in claims if claim.allocation is None
     ):
         return OPENING
-    return decide_claims(cluster, pod, claims, budget=budget)
+    return decide_claims_quickly(cluster, pod, claims, budget=budget)
 
 
 def _missing(cluster: Cluster, pod: Pod, reference: PodClaimReference) -> Verdict:

@@ -3,8 +3,8 @@
 
 One task decides, so that no two decisions see the same free device; what it decides is entered
 in the ledger as assumed before anything is written. Writes run beside it
-(``berth.controller.carry_out``). Explanations are made when no allocation is waiting. Never
-blocks the event loop for longer than a slice.
+(``berth.controller.carry_out``), and so are explanations made (``berth.controller.explainer``).
+Never blocks the event loop for longer than a slice.
 
 Source: ``docs/architecture.md``, the way of one claim.
 """
@@ -28,6 +28,7 @@ from berth.controller.decide import (
     Blocked,
     Leave,
     NoFit,
+    NotFound,
     Refused,
     ReleaseGate,
     Stuck,
@@ -36,6 +37,7 @@ from berth.controller.decide import (
     with_share_ids,
 )
 from berth.controller.events import EventRecorder
+from berth.controller.explainer import Explainer
 from berth.controller.fence_watch import FenceWatch
 from berth.controller.given import Given
 from berth.controller.lifecycle import (
@@ -52,8 +54,8 @@ from berth.controller.lifecycle import (
 )
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
-from berth.decision import why_not, why_not_fully
 from berth.explain import messages
+from berth.explain.conflict import Conflict
 from berth.explain.line import cause_key, one_line
 from berth.model.pods import Pod, PodKey
 from berth.satisfiable import is_idle
@@ -62,9 +64,6 @@ from berth.state.cluster import Cluster
 
 SLICE_SECONDS = 0.02
 """How long the task may work before it lets the event loop turn."""
-EXPLAINED_PER_ROUND = 64
-"""Explanations made before the task looks for allocation work again."""
-
 UNSCHEDULABLE = "AllocatedPodUnschedulable"
 AWAIT_BINDING = "WaitingForDeviceBinding"
 BINDING_SECONDS = 5.0
@@ -112,7 +111,13 @@ class Reconciler:
             cluster, writer, events, metrics, changed=self.poke, gave=self._given.gave
         )
         self._nodes_gone: set[str] = set()
-        self._to_explain: dict[PodKey, None] = {}
+        self._explainer = Explainer(
+            cluster,
+            decided=self._decided,
+            say=self._explain,
+            changed=self._decide_again,
+            budget=budget,
+        )
         self._said: dict[PodKey, tuple[str, str]] = {}
         self._slice_began = 0.0
 
@@ -127,15 +132,21 @@ class Reconciler:
 
     async def run(self) -> None:
         """Decide until cancelled; then wait for the writes in flight."""
+        explaining = asyncio.create_task(self._explainer.run(), name="explain")
+        # Neither ends by itself; what the explainer ends with ends this task too.
+        explaining.add_done_callback(lambda _: self._wake.set())
         try:
-            while True:
+            while not explaining.done():
                 await self._wake.wait()
                 self._wake.clear()
                 self._fence.look()
                 if self._may_write():
+                    self._explainer.idle.clear()
                     await self._decide_dirty()
-                    await self._explain_some()
+                    self._explainer.idle.set()
+            explaining.result()
         finally:
+            explaining.cancel()
             self.avoided.close()
             await self._carrying_out.drain()
 
@@ -162,11 +173,15 @@ class Reconciler:
         pod = self._cluster.pods.get(key)
         if pod is None:
             self._said.pop(key, None)
+            self._explainer.forget(key)
             self._given.forget(key)
             self._releases.forget(key)
             self._asked.forget(key)
             return
-        if key in self._carrying_out.busy or self._rests(pod):
+        if key in self._carrying_out.busy:
+            return
+        if self._rests(pod):
+            self._cluster.stop_waiting(key)  # Nobody waits behind a pod that is not looked at.
             return
         with self._metrics.allocation_seconds.time():
             verdict = self._decided(pod)
@@ -177,12 +192,15 @@ class Reconciler:
             case ReleaseGate(why):
                 log.info("gate removed", pod=str(key), reason=why)
                 self._carrying_out.release_gate(pod)
-            case Blocked(message):
-                self._cluster.wait(key)
+            case Blocked(message, question):
+                self._cluster.wait(key, question)
                 self._say_failed(pod, message, message)
             case NoFit():
                 self._cluster.wait(key)
-                self._to_explain[key] = None
+                self._explainer.ask(key)
+            case NotFound():
+                self._cluster.wait(key, verdict.question)
+                self._explainer.ask(key)
             case TakeBack() | AwaitBinding() | AskForClaims() | Doomed():
                 self._about_life(pod, verdict)
             case Stuck() | Refused():
@@ -242,7 +260,7 @@ class Reconciler:
 
     def _allocate(self, pod: Pod, verdict: Allocate) -> None:
         self._cluster.stop_waiting(pod.key)
-        self._to_explain.pop(pod.key, None)
+        self._explainer.forget(pod.key)
         self._said.pop(pod.key, None)
         placed = with_share_ids(verdict.placed, lambda: str(uuid.uuid4()))
         results = zip(verdict.claims, placed.results, strict=True)
@@ -296,29 +314,12 @@ class Reconciler:
             log.exception("decision failed", pod=str(pod.key), error=repr(error))
             return Blocked(f"pod {pod.key}: internal error of Berth, please report it: {error!r}")
 
-    async def _explain_some(self) -> None:
-        """Say why, for pods that still do not fit; allocation work comes first."""
-        for key in list(self._to_explain)[:EXPLAINED_PER_ROUND]:
-            if self._wake.is_set():
-                break
-            del self._to_explain[key]
-            pod = self._cluster.pods.get(key)
-            if pod is None or key in self._carrying_out.busy:
-                continue
-            # Decided anew, because the explanation must speak of the cluster as it is now.
-            verdict = self._decided(pod)
-            if not isinstance(verdict, NoFit):
-                self._cluster.mark_dirty(key)
-                self._wake.set()
-                continue
-            cause = cause_key(why_not(self._cluster, pod, verdict, budget=self._budget))
-            if self._said.get(key) != (pod.uid, cause):
-                # What would help is looked for only where something is going to be said.
-                full = why_not_fully(self._cluster, pod, verdict, budget=self._budget)
-                self._say_failed(pod, one_line(full), cause)
-            await self._let_others_run()
-        if self._to_explain:
-            self._wake.set()
+    def _explain(self, pod: Pod, conflict: Conflict) -> None:
+        self._say_failed(pod, one_line(conflict), cause_key(conflict))
+
+    def _decide_again(self, key: PodKey) -> None:
+        self._cluster.mark_dirty(key)
+        self.poke()
 
     async def _let_others_run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from berth.decision import Allocate, Blocked, ClaimsVerdict, Leave, NoFit, decide_claims
+from berth.decision import (
+    Allocate,
+    Blocked,
+    ClaimsVerdict,
+    Leave,
+    NoFit,
+    NotFound,
+    decide_claims,
+    decide_claims_quickly,
+)
 from berth.explain import messages
 from berth.model.claims import ResourceClaim
 from berth.model.extended_resources import backed_requests, served_by_plugin
@@ -37,7 +46,7 @@ class Refused:
     message: str
 
 
-UngatedVerdict = ClaimsVerdict | Stuck | Refused
+UngatedVerdict = ClaimsVerdict | NotFound | Stuck | Refused
 NOT_OURS = Leave("the pod is kube-scheduler's")
 OPENING = Leave("a fence has come down: kube-scheduler may be about to take the same devices")
 
@@ -152,6 +161,8 @@ def _fenced(
         cluster.published.is_opening(claim.spec) for claim in claims if claim.allocation is None
     ):
         return OPENING
+    if not refused:
+        return decide_claims_quickly(cluster, pod, claims, budget=budget)
     states = cluster.node_states(pod.key)
     left = tuple(state for state in states if state.node.name not in refused)
     verdict = decide_claims(cluster, pod, claims, budget=budget, nodes=left)

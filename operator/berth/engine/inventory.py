@@ -40,6 +40,7 @@ class Inventory:
         "_by_pool",
         "_derived",
         "_devices",
+        "_drivers",
         "_local",
         "_reads",
         "_shared",
@@ -75,6 +76,7 @@ class Inventory:
             self._by_pool
         )
         self._devices: tuple[DeviceRecord, ...] | None = None
+        self._drivers: frozenset[str] | None = None
         self._tables: dict[str, SelectorTable] = {}
         self._reads: dict[Projection, Reads] = {}
         self._derived: dict[str, DerivedAttributeTable] = {}
@@ -138,7 +140,7 @@ class Inventory:
 
     def _forget(self, record: SliceRecord) -> None:
         """Drop what was derived with the pool of ``record`` in it."""
-        self._slices = self._devices = None
+        self._slices = self._devices = self._drivers = None
         members = self._by_pool[record.slice.pool_id]
         if all(each.slice.node_name for each in members):
             for each in members:
@@ -164,6 +166,25 @@ class Inventory:
             ordered = sorted(self.slices, key=lambda each: (each.slice.pool_id, each.slice.name))
             self._devices = tuple(device for record in ordered for device in record.devices)
         return self._devices
+
+    @property
+    def drivers(self) -> frozenset[str]:
+        """The drivers that publish devices anywhere in the cluster."""
+        if self._drivers is None:
+            self._drivers = frozenset(each.slice.driver for each in self.slices if each.devices)
+        return self._drivers
+
+    def of_nodes(self, names: Iterable[str]) -> Inventory:
+        """Return the part that some nodes see, which does not change with this one any more.
+
+        It has the whole of every pool that is not of other nodes alone, and knows all drivers.
+        """
+        seen = [*self._shared, *(each for name in names for each in self._local.get(name, ()))]
+        pools = dict.fromkeys(each.slice.pool_id for each in seen)
+        members = {each.slice.name: each for pool in pools for each in self._by_pool[pool]}
+        part = Inventory([members[name] for name in sorted(members)], self.features)
+        part._drivers = self.drivers
+        return part
 
     def view(self, node: Node) -> NodeView:
         """Return what ``node`` sees; remembered until something that it depends on changes."""

@@ -73,6 +73,6 @@ def explain_unplaceable(  # noqa: PLR0913 - the arguments of the placement, and 
         outcome,
         explanations,
         allocated=allocated,
-        drivers={r.slice.driver for r in snapshot.inventory.slices if r.devices},
+        drivers=snapshot.inventory.drivers,
         budget=budget,
     )
