@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.events import wait_for_event
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import device_request, devices_of, is_running, pod, template
 from tests.support.operators import OperatorProcess
+
+pytestmark = pytest.mark.needs("generated claims")
 
 ANNOTATION = "resource.kubernetes.io/pod-claim-name"
 GENERATE = {"BERTH_GENERATE_CLAIMS": "true"}

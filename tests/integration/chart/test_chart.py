@@ -48,6 +48,7 @@ async def plurals(kube: Kube, api_version: str) -> dict[str, str]:
     return {each["kind"]: each["name"] for each in resources if "/" not in each["name"]}
 
 
+@pytest.mark.needs("gate by policy")
 async def test_every_object_of_the_chart_passes_strict_validation(kube: Kube) -> None:
     await system_namespace(kube)
     checked = []
@@ -110,6 +111,7 @@ async def test_every_object_of_the_chart_passes_strict_validation(kube: Kube) ->
                 f"serviceaccounts /api/v1 {SYSTEM}/berth",
             },
             id="gated, operator outside",
+            marks=pytest.mark.needs("gate by policy"),
         ),
     ],
 )

@@ -23,7 +23,11 @@ from tests.support.manifests import (
 )
 from tests.support.operators import OperatorProcess
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(300),
+    pytest.mark.needs("taint rules"),
+]
 
 WITHIN = 60
 GATE = {"name": "berth.dev/dra"}

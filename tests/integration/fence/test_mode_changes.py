@@ -25,7 +25,11 @@ from tests.support.manifests import (
 )
 from tests.support.operators import OperatorProcess
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(600),
+    pytest.mark.needs("taint rules"),
+]
 
 GATED: dict[str, Any] = {key: value for key, value in FENCED.items() if key != "fence"} | {
     "mode": "gated"

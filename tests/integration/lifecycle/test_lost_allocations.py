@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.lifecycle import FINALIZER, Rig
 from tests.support.manifests import gates_of
 
@@ -23,6 +25,7 @@ async def taint(rig: Rig, name: str, effect: str, device: str = "a") -> None:
     )
 
 
+@pytest.mark.needs("taint rules")
 async def test_a_tainted_device_is_given_up_and_another_one_taken(rig: Rig) -> None:
     first = rig.nodes[0]
     await rig.claim("c")

@@ -20,7 +20,11 @@ from tests.support.manifests import claim, device_request, pod
 from tests.support.rights import MODES, READS, Accounts, manifests_of, outside, rights_of, unused
 from tests.support.rights_job import News, read
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(300),
+    pytest.mark.needs("taint rules"),
+]
 
 LEADING = [mode for mode in MODES if mode != "observe"]
 IDLE_SECONDS = 2.0

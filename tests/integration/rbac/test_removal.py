@@ -32,7 +32,11 @@ from tests.support.rights import (
 from tests.support.rights_job import News, Replica, Stuck, read, write
 from tests.support.rights_page import page
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.timeout(1200),
+    pytest.mark.needs("taint rules"),
+]
 
 READING_GRACE = 6.0
 WRITING_GRACE = 2.0
