@@ -9,6 +9,7 @@ request whose sender has gone before it was passed on is dropped, as its connect
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections import deque
@@ -121,8 +122,6 @@ class Proxy:
         self._session: aiohttp.ClientSession | None = None
         self.fate: Callable[[Call], Fate] = lambda _: PASS
         """Says what happens to each request."""
-        self.replica = ""
-        """Who speaks through it now."""
         self.url = ""
         self._told: deque[tuple[float, int]] = deque([(0.0, 0)])
 
@@ -187,9 +186,12 @@ class Proxy:
     # --- requests
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        # Who speaks is part of the URL: what a killed replica sent may arrive after the start of
+        # its successor.
+        replica, path = request.path.lstrip("/").split("/", 1)
         body = await request.read()
-        call = classify(request.method, request.path, request.query)
-        came, fate = Came(self.replica, self._knew()), self.fate(call)
+        call = classify(request.method, f"/{path}", request.query)
+        came, fate = Came(replica, self._knew()), self.fate(call)
         if fate.delay:
             await asyncio.sleep(fate.delay)
         await self._open.wait()
@@ -208,8 +210,10 @@ class Proxy:
             return _answer(request, fate.afterwards)
         response = web.Response(status=status, body=raw, headers=headers)
         if fate.on_answered is not None:
-            await response.prepare(request)
-            await response.write_eof()
+            # Whoever asked may be gone by now.
+            with contextlib.suppress(ConnectionError):
+                await response.prepare(request)
+                await response.write_eof()
             _run(fate.on_answered)
         return response
 
@@ -228,7 +232,10 @@ class Proxy:
         assert self._session is not None
         return self._session.request(
             request.method,
-            yarl.URL(self._access.server + request.raw_path, encoded=True),
+            yarl.URL(
+                f"{self._access.server}/{request.raw_path.lstrip('/').split('/', 1)[1]}",
+                encoded=True,
+            ),
             data=body or None,
             headers=_passed(request.headers, "Authorization", "Accept", "User-Agent"),
         )
@@ -241,7 +248,8 @@ class Proxy:
         if sent.get("resourceVersion") == stored["resourceVersion"]:
             return
         version = int(stored["resourceVersion"])
-        write = Write(came.replica, call.what, request.path, version, time.time(), came.knew)
+        path = request.path.removeprefix(f"/{came.replica}")
+        write = Write(came.replica, call.what, path, version, time.time(), came.knew)
         self._writes.write(orjson.dumps(write) + b"\n")
 
     def _tell(self, chunk: bytes) -> None:

@@ -105,8 +105,9 @@ class Replica:
     async def start(self, token: str) -> None:
         """Start a new process; return when it says that it is ready."""
         self.incarnation += 1
-        self.identity = self.proxy.replica = f"{self.name}-{self.incarnation}"
-        kubeconfig = write_kubeconfig(self.folder / f"{self.name}.kubeconfig", self.proxy, token)
+        self.identity = f"{self.name}-{self.incarnation}"
+        url = f"{self.proxy.url}/{self.identity}"
+        kubeconfig = write_kubeconfig(self.folder / f"{self.name}.kubeconfig", url, token)
         already = self.log.stat().st_size if self.log.exists() else 0
         environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("BERTH_")},
@@ -176,12 +177,12 @@ class Replica:
             return await self.ended()
 
 
-def write_kubeconfig(path: Path, proxy: Proxy, token: str) -> Path:
+def write_kubeconfig(path: Path, url: str, token: str) -> Path:
     config = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "faults",
-        "clusters": [{"name": "faults", "cluster": {"server": proxy.url}}],
+        "clusters": [{"name": "faults", "cluster": {"server": url}}],
         "users": [{"name": "faults", "user": {"token": token}}],
         "contexts": [{"name": "faults", "context": {"cluster": "faults", "user": "faults"}}],
     }

@@ -65,7 +65,7 @@ async def strike(
         await asyncio.sleep(rng.uniform(0, RANDOM_SECONDS))
         act()
         return "at a random moment"
-    replica.proxy.fate = at_point(point, rng.randint(1, 15), act)
+    replica.proxy.fate = at_point(point, rng.randint(1, 8), act)
     reached = True
     try:
         await asyncio.wait_for(struck.wait(), TRIGGER_SECONDS)

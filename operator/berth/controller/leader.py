@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leader election by a Lease: which replica may write, and until when.
 
-Decides from changes of the Lease that it sees itself, on this machine's monotonic clock; never
-compares the clocks of two machines. A leader stops writing before anybody else may begin: it
-counts its time from before the renewal was sent, the others theirs from after they saw it.
+Decides from changes of the Lease that it sees itself, on a clock of this machine that cannot be
+set; never compares the clocks of two machines. A leader stops writing before anybody else may
+begin: it counts its time from before the renewal was sent, the others theirs from after they saw
+it.
 
 Source: ``coordination.k8s.io/v1`` Lease.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -22,6 +24,14 @@ import structlog
 
 from berth.controller.api import ApiClient, lease_path, leases_path
 from berth.controller.apierrors import ApiError, Unreachable
+
+
+def since_boot() -> float:
+    """Return seconds on a clock that goes on while the machine is suspended, where there is one."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
 
 RELEASE_SECONDS = 2.0
 """How long giving the Lease back may take at shut-down; after that it runs out by itself."""
@@ -46,7 +56,7 @@ class Elector:
         lease_seconds: float = 15,
         renew_seconds: float = 2,
         deadline_seconds: float = 10,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         if not renew_seconds < deadline_seconds < lease_seconds:
             raise ValueError(
@@ -66,6 +76,9 @@ class Elector:
         self._lease: dict[str, Any] | None = None
         self._observed: tuple[str, str, object] | None = None
         self._observed_at = 0.0
+        self._uid = ""
+        self._missing_since: float | None = None
+        self._replaced_until = float("-inf")
         self.holder = ""
         """Identity that the Lease named when it was last read; empty while nobody holds it."""
 
@@ -108,12 +121,18 @@ class Elector:
     async def _try_to_acquire(self) -> bool:
         lease = await self._read()
         if lease is None:
-            # Its holder may not have noticed yet that it was deleted.
-            if self._observed is not None and self._may_be_held():
+            # Its holder may not have noticed yet that it was deleted, and may be unknown here.
+            now = self._clock()
+            if self._missing_since is None:
+                self._missing_since = now
+            if now < self._missing_since + self._lease_seconds or self._may_be_held():
                 return False
             return await self._create()
+        self._missing_since = None
         spec = lease["spec"]
         mine = spec.get("holderIdentity") == self._identity
+        if not mine and self._clock() < self._replaced_until:
+            return False
         # Mine: a former request whose answer was lost, so the time counts from a renewal now.
         if mine or not spec.get("holderIdentity") or not self._may_be_held():
             return await self._renew(lease, acquired=not mine)
@@ -203,6 +222,12 @@ class Elector:
     def _observe(self, lease: dict[str, Any]) -> None:
         spec = lease["spec"]
         self.holder = spec.get("holderIdentity") or ""
+        uid = lease["metadata"].get("uid") or ""
+        if uid != self._uid:
+            # Another Lease in its place: who held the former one may not have noticed yet.
+            if self._observed is not None and self._observed[0] not in {"", self._identity}:
+                self._replaced_until = self._observed_at + self._observed_seconds()
+            self._uid = uid
         seen = (self.holder, spec.get("renewTime") or "", spec.get("leaseDurationSeconds"))
         if seen != self._observed:
             self._observed, self._observed_at = seen, self._clock()

@@ -25,10 +25,18 @@ class Clock:
 
 
 class Leases:
-    """A Lease store with the API's rules, and switches for trouble."""
+    """A Lease store with the API's rules, and switches for trouble; the Lease is there, unheld."""
 
     def __init__(self) -> None:
-        self.lease: dict[str, Any] | None = None
+        self.lease: dict[str, Any] | None = {
+            "metadata": {
+                "namespace": "berth-system",
+                "name": "berth",
+                "uid": "l",
+                "resourceVersion": "0",
+            },
+            "spec": {},
+        }
         self.version = 0
         self.fault: Exception | None = None
         self.lose_answers = False
@@ -152,8 +160,25 @@ async def some_rounds() -> None:
     await asyncio.sleep(RENEW * 8)
 
 
-async def test_a_missing_lease_is_created_and_leads(leases: Leases, first: Candidate) -> None:
+async def test_a_lease_that_nobody_ever_held_is_taken_at_once(
+    leases: Leases, first: Candidate
+) -> None:
     async with first.running():
+        await until(first.elector.may_write)
+        assert leases.lease is not None
+        assert leases.lease["spec"]["holderIdentity"] == "first"
+
+
+async def test_a_missing_lease_is_created_only_after_any_former_one_would_have_run_out(
+    leases: Leases, clock: Clock, first: Candidate
+) -> None:
+    leases.lease = None
+    async with first.running():
+        await until(lambda: first.elector._missing_since is not None)
+        clock.now += 14.9
+        await some_rounds()
+        assert leases.lease is None
+        clock.now += 0.2
         await until(first.elector.may_write)
         await until(lambda: first.history == ["started"])
         assert leases.lease is not None
@@ -271,6 +296,31 @@ async def test_a_deleted_lease_ends_leading_and_is_made_anew_when_it_would_have_
         assert leases.lease is None
         clock.now += 15.1
         await until(first.elector.may_write)
+
+
+async def test_a_lease_that_was_replaced_is_not_taken_while_its_former_holder_may_write(
+    leases: Leases, clock: Clock, first: Candidate, second: Candidate
+) -> None:
+    async with first.running():
+        await until(first.elector.may_write)
+        async with second.running():
+            await until(lambda: second.elector.holder == "first")
+            first.link.fault = Unreachable("PUT lease", "cut off")
+            assert leases.lease is not None
+            leases.lease = {
+                "metadata": {**leases.lease["metadata"], "uid": "l2", "resourceVersion": "900"},
+                "spec": {},
+            }
+            await until(lambda: second.elector.holder == "")
+            await some_rounds()
+            assert first.elector.may_write()
+            assert not second.elector.leading
+            clock.now += 10
+            await some_rounds()
+            assert not first.elector.may_write()
+            assert not second.elector.leading
+            clock.now += 5.1
+            await until(second.elector.may_write)
 
 
 async def test_a_renewal_whose_answer_was_lost_does_not_end_leading(
