@@ -64,7 +64,7 @@ async def test_cel_that_fails_on_one_device(kube: Kube, gated: str, devices: lis
     expression = 'device.attributes["gpu.example.com"].nosuch == 1'
     note = await note_for(kube, gated, claim("c", device_request(selectors=[expression])))
     assert note == (
-        f"claim {gated}/c, request gpu, claim {gated}/c, selector #0 on device {devices[0]}: "
+        f"claim {gated}/c, request gpu, selector #0 on device {devices[0]}: "
         'CEL failed: no such key: nosuch: `device.attributes["gpu.example.com"].nosuch`; '
         'hint: put `has(device.attributes["gpu.example.com"].nosuch) &&` before the selector'
     )
