@@ -19,13 +19,14 @@ from berth.cel.library_format import FormatValue
 from berth.cel.library_network import CidrValue, IpValue
 from berth.cel.overloads import Overload
 from berth.cel.types import BYTES, CIDR, STRING
-from berth.cel.values import Optional
+from berth.cel.values import DomainMap, Optional, Uint
 
 Charge: TypeAlias = Callable[[Sequence[Any], Any], int]
 """Takes the arguments, the target first, and the result."""
 
-_SIZED = (str, bytes, tuple, dict)
+_SIZED = frozenset((str, bytes, tuple, dict, DomainMap))
 _TEXTS = (STRING, BYTES)
+_NUMBERS = frozenset((bool, int, Uint, float))
 _BITS_IN_BYTE = 8
 
 
@@ -71,11 +72,11 @@ def size(value: Any) -> int:
 
 
 def _plain_size(value: Any) -> int:
-    if isinstance(value, _SIZED):
+    if type(value) in _SIZED:
         return len(value)
-    if type(value) is IpValue:
+    if isinstance(value, IpValue):
         return value.address.max_prefixlen // _BITS_IN_BYTE
-    if type(value) is CidrValue:
+    if isinstance(value, CidrValue):
         return math.ceil(value.length / _BITS_IN_BYTE)
     return 1
 
@@ -150,7 +151,10 @@ def _data_size(value: Any) -> int:
         elif isinstance(item, bytes):
             total += int(len(item) * TRAVERSAL)
         elif type(item) is tuple:
-            pending.extend(item)
+            if _NUMBERS.issuperset(map(type, item)):
+                total += len(item)
+            else:
+                pending.extend(item)
         elif isinstance(item, dict):
             pending.extend(item.keys())
             pending.extend(item.values())

@@ -17,6 +17,7 @@ from berth.errors import CelRuntimeError
 SIMPLE = frozenset((bool, int, Uint, float, str, bytes))
 """Classes whose values equal others of their class just as in Python."""
 _NUMBERS = frozenset((int, Uint, float))
+_BOOLS = (0, 1)
 _MAPS = frozenset((dict, DomainMap))
 
 
@@ -91,12 +92,12 @@ def find_key(mapping: dict[Any, Any], key: Any) -> tuple[bool, Any]:
         return (True, mapping[key]) if key in mapping else (False, None)
     if type(mapping) is DomainMap:
         return True, EMPTY
-    if (kind is bool or kind in _NUMBERS) and key in mapping:
-        # To Python, true and 1 are one key.
-        found = _stored(mapping, key)
-        if (type(found) is bool) is (kind is bool):
-            return True, mapping[key]
-    return False, None
+    if (kind is not bool and kind not in _NUMBERS) or key not in mapping:
+        return False, None
+    # To Python, true and 1 are one key, and so are false and 0.
+    if key in _BOOLS and (type(_stored(mapping, key)) is bool) is not (kind is bool):
+        return False, None
+    return True, mapping[key]
 
 
 def put_key(mapping: dict[Any, Any], key: Any, value: Any) -> None:

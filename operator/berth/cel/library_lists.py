@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
-from berth.cel.equality import contains, surely_equal
+from berth.cel.equality import SIMPLE, contains, surely_equal
 from berth.cel.library_standard import add_ints, limited
 from berth.cel.overloads import Body, Overload, function, member
 from berth.cel.types import (
@@ -31,7 +32,7 @@ from berth.cel.types import (
     list_of,
     optional_of,
 )
-from berth.cel.values import NONE, Duration, Optional, Uint, checked_uint
+from berth.cel.values import NONE, Duration, Optional, Uint, checked_int, checked_uint
 from berth.errors import CelRuntimeError
 
 INCLUDES_LIMIT = 48
@@ -39,6 +40,7 @@ INCLUDES_LIMIT = 48
 
 _COMPARABLE = (INT, UINT, DOUBLE, BOOL, DURATION, TIMESTAMP, STRING, BYTES)
 _NUMBERS = (int, Uint, float)
+_ORDERED = (int, Uint, str, bytes)
 
 
 def compare(left: Any, right: Any) -> int:
@@ -57,7 +59,14 @@ def compare(left: Any, right: Any) -> int:
     return int(left > right) - int(left < right)
 
 
+def _one_class(items: tuple[Any, ...]) -> bool:
+    """Tell whether the items have one class and an order that is as in Python."""
+    return len(items) > 0 and type(items[0]) in _ORDERED and len(set(map(type, items))) == 1
+
+
 def _is_sorted(items: tuple[Any, ...]) -> bool:
+    if _one_class(items):
+        return all(map(operator.le, items, items[1:]))
     for left, right in itertools.pairwise(items):
         try:
             if compare(left, right) > 0:
@@ -72,6 +81,8 @@ def _extreme(sign: int) -> Body:
     def body(items: tuple[Any, ...]) -> Any:
         if not items:
             raise CelRuntimeError("min/max called on empty list")
+        if _one_class(items):
+            return max(items) if sign > 0 else min(items)
         best = items[0]
         for item in items[1:]:
             if compare(item, best) == sign:
@@ -79,6 +90,18 @@ def _extreme(sign: int) -> Body:
         return best
 
     return body
+
+
+def _sum_ints(items: tuple[int, ...]) -> int:
+    if len(items) == 0:
+        return 0
+    if set(map(type, items)) != {int}:
+        raise CelRuntimeError("no such overload: `sum` of items of different types")
+    # The first overflow ends it, even if later items would undo it.
+    sums = tuple(itertools.accumulate(items))
+    checked_int(max(sums))
+    checked_int(min(sums))
+    return sums[-1]
 
 
 def _sum(zero: Any, add: Callable[[Any, Any], Any]) -> Body:
@@ -91,7 +114,14 @@ def _sum(zero: Any, add: Callable[[Any, Any], Any]) -> Body:
 
 
 def _index_of(items: tuple[Any, ...], wanted: Any) -> int:
-    return next((i for i, item in enumerate(items) if surely_equal(item, wanted)), -1)
+    kind = type(wanted)
+    for position, item in enumerate(items):
+        if type(item) is kind and kind in SIMPLE:
+            if item == wanted:
+                return position
+        elif surely_equal(item, wanted):
+            return position
+    return -1
 
 
 def _last_index_of(items: tuple[Any, ...], wanted: Any) -> int:
@@ -192,7 +222,7 @@ def _per_type(name: str, result: Type | None, body: Body) -> list[Overload]:
 
 OVERLOADS: tuple[Overload, ...] = (
     *_per_type("isSorted", BOOL, _is_sorted),
-    member("sum", (list_of(INT),), INT, _sum(0, add_ints)),
+    member("sum", (list_of(INT),), INT, _sum_ints),
     member("sum", (list_of(UINT),), UINT, _sum(Uint(0), lambda a, b: checked_uint(a + b))),
     member("sum", (list_of(DOUBLE),), DOUBLE, _sum(0.0, lambda a, b: a + b)),
     member(

@@ -22,6 +22,7 @@ from berth.cel.check import Checked
 from berth.cel.compile import Closure, Compiler
 from berth.cel.cost_units import LIST, MAP
 from berth.cel.library_regex import REGEX_FUNCTIONS
+from berth.cel.parse import MAX_LENGTH
 from berth.cel.syntax import (
     Bind,
     Call,
@@ -30,6 +31,7 @@ from berth.cel.syntax import (
     Has,
     Index,
     ListLiteral,
+    Literal,
     Logic,
     MapLiteral,
     Name,
@@ -38,6 +40,7 @@ from berth.cel.syntax import (
     Select,
     Span,
 )
+from berth.errors import CelRuntimeError
 
 _PATHS = (Name, Select, Index)
 
@@ -94,10 +97,16 @@ class MeteredCompiler(Compiler):
         return meters.more(self._bare_index(node), 1, node.span)
 
     def _bare_select(self, node: Select) -> Closure:
+        domain = None if node.optional else self._domain(node.operand)
+        if domain is not None:
+            return meters.published(*domain, node.field, node.span)
         operand = self.bare(node.operand)
         return meters.select(operand, node.field, optional=node.optional, span=node.span)
 
     def _bare_index(self, node: Index) -> Closure:
+        domain = None if node.optional else self._domain(node.operand)
+        if domain is not None and isinstance(node.key, Literal) and type(node.key.value) is str:
+            return meters.published(*domain, node.key.value, node.span)
         operand, key = self.bare(node.operand), self.bare(node.key)
         return meters.index(operand, key, optional=node.optional, span=node.span)
 
@@ -106,11 +115,16 @@ class MeteredCompiler(Compiler):
 
     def _logic(self, node: Logic) -> Closure:
         terms = list(map(self.visit, node.terms))
-        return values.logic(terms, conjunction=node.conjunction, span=node.span)
+        free = [term in self.constants or term in self.known for term in node.terms]
+        return values.logic(terms, free, conjunction=node.conjunction, span=node.span)
 
     def _conditional(self, node: Conditional) -> Closure:
         test, then = self.visit(node.test), self.bare(node.then)
-        return values.conditional(test, then, self.bare(node.otherwise), node.span)
+        otherwise = self.bare(node.otherwise)
+        known = self.constants.get(node.test)
+        if type(known) is bool:
+            return values.counted(then if known else otherwise)
+        return values.conditional(test, then, otherwise, node.span)
 
     def _bind(self, node: Bind) -> Closure:
         value = self.visit(node.value)
@@ -128,6 +142,8 @@ class MeteredCompiler(Compiler):
         if node.function == "@in":
             members = self.constants.get(parts[1])
             closure = c.member_of_constant(meters.given, members, node.span)
+            if closure is not None and parts[0] in self.constants:
+                return self._settled(node, values.applied(closure, compiled[0], node.span))
             if closure is not None:
                 return values.applied(closure, compiled[0], node.span)
         if self._is_folded(node, parts):
@@ -137,15 +153,21 @@ class MeteredCompiler(Compiler):
         prepared = node.function in REGEX_FUNCTIONS and parts[1] in self.constants
         both = len(parts) == 2 and not prepared and node.function not in _IN_ORDER
         closure = calls.call(node.function, candidates, compiled, charge, both=both, span=node.span)
-        if node.function in _PARSERS and all(part in self.constants for part in parts):
-            return self._precomputed(node, closure)
+        if all(part in self.constants or part in self.known for part in parts):
+            return self._settled(node, closure)
         return closure
 
-    def _precomputed(self, node: Node, closure: Closure) -> Closure:
-        """Evaluate a call of constants once; what it costs counts each time."""
+    def _settled(self, node: Node, closure: Closure) -> Closure:
+        """Evaluate a call of known values once; what it costs counts each time."""
         frame = [0, 0]
-        value = closure(None, frame)
-        return meters.more(c.constant(value), frame[0], node.span)
+        try:
+            value = closure(None, frame)
+        except CelRuntimeError:
+            return closure
+        if type(value) in _LARGE or (isinstance(value, str | bytes) and len(value) > MAX_LENGTH):
+            return closure
+        self.known[node] = value
+        return meters.settled(value, frame[0], closure)
 
     def _indispensable(self, closure: Closure, span: Span) -> Closure:
         return values.indispensable(closure, span)
@@ -186,20 +208,5 @@ class MeteredCompiler(Compiler):
 _IN_ORDER = frozenset(("format",))
 """Functions of two arguments that upstream calls like those of many: the first error ends it."""
 
-_PARSERS = frozenset(
-    (
-        "cidr",
-        "duration",
-        "ip",
-        "isCIDR",
-        "isIP",
-        "isQuantity",
-        "isSemver",
-        "isURL",
-        "quantity",
-        "semver",
-        "timestamp",
-        "url",
-    )
-)
-"""Functions whose result is worth keeping where their arguments are constants."""
+_LARGE = (tuple, dict, CelRuntimeError)
+"""Classes of results that are made anew each time: what is large, and what fails."""

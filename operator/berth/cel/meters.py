@@ -12,6 +12,7 @@ Source: cel-go ``interpreter/runtimecost.go``, ``interpretable.go`` and ``attrib
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from berth.cel.closures_access import NO_FIELDS, NO_LIST_FIELD
@@ -21,10 +22,12 @@ from berth.cel.library_standard import index as index_value
 from berth.cel.library_standard import optional_index, shown
 from berth.cel.syntax import Span
 from berth.cel.values import EMPTY, NONE, CelAbortError, DomainMap, Optional
+from berth.cel.work import RAISED
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
+_STEPS = 3
 TOO_EXPENSIVE: Final = "actual cost limit exceeded"
 
 
@@ -57,7 +60,7 @@ def raising(closure: Closure) -> Closure:
     return run
 
 
-def caught(error: CelRuntimeError, span: Span | None = None) -> CelRuntimeError:
+def caught(error: CelRuntimeError, frame: Any, span: Span) -> CelRuntimeError:
     """Return an error that was raised as a value, with its place; an abort goes on.
 
     Raises:
@@ -67,8 +70,26 @@ def caught(error: CelRuntimeError, span: Span | None = None) -> CelRuntimeError:
         error.span = span
     if type(error) is CelAbortError:
         raise error
+    # To raise and catch takes longer than what is charged for it.
+    frame[1] += RAISED
     # Else the error, its traceback and the frame of the caller would hold each other.
-    return error.with_traceback(None)
+    error.__traceback__ = None
+    return error
+
+
+def settled(value: Any, amount: int, closure: Closure) -> Closure:
+    """Return what ``closure`` has given before, at the cost that it had."""
+
+    def run(device: Any, frame: Any) -> Any:
+        cost = frame[0] + amount
+        if cost > LIMIT or not amount:
+            # Again step by step, to stop where upstream stops.
+            frame[1] += 1
+            return closure(device, frame) if amount else value
+        frame[0] = cost
+        return value
+
+    return run
 
 
 def more(closure: Closure, amount: int, span: Span) -> Closure:
@@ -135,6 +156,22 @@ def optional_field(value: Any, field: str, span: Span) -> Optional | CelRuntimeE
     return CelRuntimeError(NO_LIST_FIELD, span) if type(value) is tuple else NONE
 
 
+def published(field: str, domain: str, identifier: str, span: Span) -> Closure:
+    """``device.attributes["domain"].identifier``: three steps at once."""
+    missing = CelRuntimeError(f"no such key: {identifier}", span)
+    get = attrgetter(field)
+
+    def run(device: Any, frame: Any) -> Any:
+        frame[0] += _STEPS
+        if frame[0] > LIMIT:
+            # Upstream stops at the first unit beyond the limit.
+            frame[0] = LIMIT + 1
+            raise CelAbortError(TOO_EXPENSIVE, span)
+        return get(device)[domain].get(identifier, missing)
+
+    return run
+
+
 def index(operand: Closure, key: Closure, *, optional: bool, span: Span) -> Closure:
     """One index of a path."""
 
@@ -159,7 +196,7 @@ def index(operand: Closure, key: Closure, *, optional: bool, span: Span) -> Clos
                 return index_value(value, wanted)
             item = optional_index(value, wanted)
         except CelRuntimeError as error:
-            return caught(error, span)
+            return caught(error, frame, span)
         if item.present:
             spend(frame, 1, span)
         return item

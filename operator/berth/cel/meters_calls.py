@@ -7,23 +7,26 @@ Source: cel-go ``interpreter/interpretable.go`` (evalUnary, evalBinary, evalVarA
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from berth.cel.charges import Charge, one
+from berth.cel.charges import Charge, one, size
 from berth.cel.closures import by_both, by_first
-from berth.cel.cost_units import LIMIT
+from berth.cel.cost_units import LIMIT, TRAVERSAL
 from berth.cel.equality import SIMPLE, equal, surely_equal
-from berth.cel.meters import TOO_EXPENSIVE, caught, spend
+from berth.cel.meters import TOO_EXPENSIVE, caught, more, spend
 from berth.cel.overloads import Body, Overload
 from berth.cel.syntax import Span
 from berth.cel.values import CelAbortError
-from berth.cel.work import NESTED, WEIGHTS, weigh
+from berth.cel.work import NESTED, QUICK, SLOW, WEIGHTS, weigh
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
 Operation: TypeAlias = Callable[[Sequence[Any], Any], Any]
 """Takes the arguments and the frame; returns the result or its error."""
+
+_SIZED = (str, bytes)
 
 
 def call(  # noqa: PLR0913 - the parts of one node
@@ -36,12 +39,20 @@ def call(  # noqa: PLR0913 - the parts of one node
     span: Span,
 ) -> Closure:
     """A call; ``both`` tells that the second argument is evaluated even if the first fails."""
+    if name == "dyn":
+        return more(parts[0], 1, span)
     if name in ("_==_", "_!=_"):
-        return _two(parts[0], parts[1], _equality(name == "_!=_", span), charge, span)
-    operation = _operation(name, candidates, len(parts), span)
+        return _equality(parts[0], parts[1], charge, negated=name == "_!=_", span=span)
+    operation = _operation(name, candidates, span)
+    plain = candidates[0].function in QUICK and candidates[0].function not in WEIGHTS
+    if len(parts) == 1 and charge is one and plain:
+        body = candidates[0].body
+        find = by_first(candidates).get
+        always = len(candidates) == 1 and candidates[0].params[0].is_variable
+        return _plain_one(parts[0], (lambda _: body) if always else find, operation, span)
     if len(parts) == 1:
         return _one(parts[0], operation, charge, span)
-    if both and charge is one and name not in WEIGHTS:
+    if both and charge is one and plain:
         return _plain_two(parts[0], parts[1], by_both(candidates), operation, span)
     if both:
         return _two(parts[0], parts[1], operation, charge, span)
@@ -49,13 +60,12 @@ def call(  # noqa: PLR0913 - the parts of one node
 
 
 def _one(part: Closure, operation: Operation, charge: Charge, span: Span) -> Closure:
-    constant = charge is one
 
     def run(device: Any, frame: Any) -> Any:
         value = result = part(device, frame)
         if type(value) is not CelRuntimeError:
             result = operation((value,), frame)
-        amount = 1 if constant else charge((value,), result)
+        amount = charge((value,), result)
         frame[0] += amount
         if frame[0] > LIMIT:
             raise CelAbortError(TOO_EXPENSIVE, span)
@@ -90,6 +100,31 @@ def _two(
     return run
 
 
+def _plain_one(
+    part: Closure, find: Callable[[type], Body | None], operation: Operation, span: Span
+) -> Closure:
+    """One argument at one unit."""
+
+    def run(device: Any, frame: Any) -> Any:
+        value = part(device, frame)
+        kind = type(value)
+        if kind is CelRuntimeError:
+            result = value
+        elif (body := find(kind)) is not None:
+            try:
+                result = body(value)
+            except CelRuntimeError as error:
+                result = caught(error, frame, span)
+        else:
+            result = operation((value,), frame)
+        frame[0] += 1
+        if frame[0] > LIMIT:
+            raise CelAbortError(TOO_EXPENSIVE, span)
+        return result
+
+    return run
+
+
 def _plain_two(
     left: Closure,
     right: Closure,
@@ -106,7 +141,7 @@ def _plain_two(
             try:
                 result = table[kind][1](first, second)
             except CelRuntimeError as error:
-                result = caught(error, span)
+                result = caught(error, frame, span)
         elif kind is CelRuntimeError:
             result = first
         elif type(second) is CelRuntimeError:
@@ -133,55 +168,84 @@ def _many(parts: Sequence[Closure], operation: Operation, charge: Charge, span: 
             args.append(part(device, frame))
         failed = bool(args) and type(args[-1]) is CelRuntimeError
         result = args[-1] if failed else operation(args, frame)
-        frame[1] += 1
-        spend(frame, charge(args, result), span)
+        amount = charge(args, result)
+        if not amount:
+            frame[1] += 1
+        spend(frame, amount, span)
         return result
 
     return run
 
 
-def _equality(negated: bool, span: Span) -> Operation:  # noqa: FBT001 - which operator
-    def run(args: Sequence[Any], frame: Any) -> Any:
-        left, right = args
-        if type(left) is type(right) and type(left) in SIMPLE:
-            return (left == right) is not negated
-        if isinstance(left, NESTED) and isinstance(right, NESTED):
-            weigh(left, frame, span)
+def _equality(
+    left: Closure, right: Closure, charge: Charge, *, negated: bool, span: Span
+) -> Closure:
+    """``==`` and ``!=``; the latter takes an error of the comparison as unequal."""
+
+    def compared(first: Any, second: Any, frame: Any) -> Any:
+        if type(first) is CelRuntimeError or type(second) is CelRuntimeError:
+            return first if type(first) is CelRuntimeError else second
+        if isinstance(first, NESTED) and isinstance(second, NESTED):
+            weigh(first, frame, span)
         if negated:
-            return not surely_equal(left, right)
+            return not surely_equal(first, second)
         try:
-            return equal(left, right)
+            return equal(first, second)
         except CelRuntimeError as error:
-            return caught(error, span)
+            return caught(error, frame, span)
+
+    def run(device: Any, frame: Any) -> Any:
+        first, second = left(device, frame), right(device, frame)
+        kind, other = type(first), type(second)
+        if kind in SIMPLE and other in SIMPLE:
+            amount = 1
+            if kind in _SIZED or other in _SIZED:
+                amount = math.ceil(min(size(first), size(second)) * TRAVERSAL)
+            same = first == second if kind is other else equal(first, second)
+            result = same is not negated
+        else:
+            result = compared(first, second, frame)
+            amount = charge((first, second), result)
+        if not amount:
+            frame[1] += 1
+        frame[0] += amount
+        if frame[0] > LIMIT:
+            raise CelAbortError(TOO_EXPENSIVE, span)
+        return result
 
     return run
 
 
-def _operation(name: str, candidates: tuple[Overload, ...], count: int, span: Span) -> Operation:
+def _operation(name: str, candidates: tuple[Overload, ...], span: Span) -> Operation:
     """Choose the overload by the types of the values, and call it."""
-    table = by_both(candidates) if count == 2 else {}
-    single = by_first(candidates) if count == 1 else {}
+    chosen: dict[tuple[type, ...], Body] = {}
+    params = [kind for overload in candidates for kind in overload.params]
+    # Else it depends on the items whether a list or map is taken.
+    by_class = all(inner.is_variable for kind in params for inner in kind.params)
     missing = CelRuntimeError(f"no such overload: `{name}`", span)
     weight = WEIGHTS.get(candidates[0].function)
+    slow = 0 if candidates[0].function in QUICK else SLOW
 
     def find(args: Sequence[Any]) -> Body | None:
-        kind = type(args[0]) if args else None
-        if count == 2 and kind in table and table[kind][0] is type(args[1]):
-            return table[kind][1]
-        if count == 1 and kind in single:
-            return single[kind]
-        given = tuple(args)
-        return next((each.body for each in candidates if each.accepts(given)), None)
+        classes = tuple(map(type, args))
+        body = chosen.get(classes)
+        if body is None:
+            given = tuple(args)
+            body = next((each.body for each in candidates if each.accepts(given)), None)
+            if by_class and body is not None:
+                chosen[classes] = body
+        return body
 
     def run(args: Sequence[Any], frame: Any) -> Any:
         body = find(args)
         if body is None:
             return missing
+        frame[1] += slow
         if weight is not None:
             weight(args, frame, span)
         try:
             return body(*args)
         except CelRuntimeError as error:
-            return caught(error, span)
+            return caught(error, frame, span)
 
     return run

@@ -115,55 +115,58 @@ class Loop:
 
         return self.over(run)
 
-    def set(self, frame: Any, item: Any) -> None:
-        """Set the variables for one step that may be free."""
-        if len(self.slots) == 1:
-            frame[self.slots[0]] = item
-        else:
-            frame[self.slots[0]], frame[self.slots[1]] = item
-        frame[1] += 1
-        if frame[1] > MOST:
-            raise CelAbortError(TOO_LONG, self.span)
+    def steps(self, frame: Any, container: Any) -> Iterable[None]:
+        """Set the variables for one step after the other; a step without cost is counted."""
+        single = len(self.slots) == 1
+        first, second = self.slots[0], self.slots[-1]
+        cost = frame[0]
+        for item in self.pairs(container):
+            if single:
+                frame[first] = item
+            else:
+                frame[first], frame[second] = item
+            yield
+            if frame[0] == cost:
+                frame[1] += 1
+            if frame[1] > MOST:
+                raise CelAbortError(TOO_LONG, self.span)
+            cost = frame[0]
 
-    def test(self, part: Closure, device: Any, frame: Any) -> bool | CelRuntimeError:
-        """Return the truth of a condition, or its error."""
-        value = part(device, frame)
-        if value is True or value is False or type(value) is CelRuntimeError:
-            return value
-        return self.no_bool
+    def failed(self, value: Any) -> CelRuntimeError:
+        """Return the error of a condition that is neither true nor false."""
+        return value if type(value) is CelRuntimeError else self.no_bool
 
     def exactly_one(self, device: Any, frame: Any, container: Any) -> bool | CelRuntimeError:
         """``exists_one``."""
         count, failure = 0, None
         part = self.parts[0]
-        for item in self.pairs(container):
-            self.set(frame, item)
-            value = self.test(part, device, frame)
+        for _ in self.steps(frame, container):
+            value = part(device, frame)
             if value is True:
                 self.spend(frame, 2)
                 count += 1
             elif value is not False:
-                failure = value
+                failure = self.failed(value)
         self.spend(frame, 2)
         return count == 1 if failure is None else failure
 
     def collected(self, device: Any, frame: Any, container: Any) -> Any:
         """``map`` and ``filter``."""
         *tests, value = self.parts
+        test = tests[0] if tests else None
         result: list[Any] = []
         failure = None
-        for each in self.pairs(container):
-            self.set(frame, each)
-            passed = self.test(tests[0], device, frame) if tests else True
+        for _ in self.steps(frame, container):
+            passed = True if test is None else test(device, frame)
             if passed is True:
                 self.spend(frame, 1)
                 item = value(device, frame)
                 self.spend(frame, self.item_cost + 1)
                 if type(item) is CelRuntimeError:
-                    passed = item
+                    failure = item
                 result.append(item)
-            if type(passed) is CelRuntimeError:
-                failure = passed
+            elif passed is not False:
+                failure = self.failed(passed)
         self.spend(frame, 1)
         return tuple(result) if failure is None else failure
 
@@ -174,12 +177,10 @@ class Loop:
         def run(device: Any, frame: Any, container: Any) -> Any:
             result: dict[Any, Any] = {}
             failure: CelRuntimeError | None = None
-            for each in self.pairs(container):
-                self.set(frame, each)
-                passed = self.test(tests[0], device, frame) if tests else True
-                if type(passed) is CelRuntimeError:
-                    failure = passed
+            for _ in self.steps(frame, container):
+                passed = tests[0](device, frame) if tests else True
                 if passed is not True:
+                    failure = failure if passed is False else self.failed(passed)
                     continue
                 self.spend(frame, 1)
                 if failure is not None and not entries:
@@ -191,14 +192,14 @@ class Loop:
                 item = value(device, frame)
                 self.spend(frame, 1)
                 if failure is None:
-                    failure = self._insert(result, key, item, entries=entries)
+                    failure = self._insert(result, key, item, frame, entries=entries)
             self.spend(frame, 1)
             return result if failure is None else failure
 
         return self.over(run)
 
     def _insert(
-        self, result: dict[Any, Any], key: Any, item: Any, *, entries: bool
+        self, result: dict[Any, Any], key: Any, item: Any, frame: Any, *, entries: bool
     ) -> CelRuntimeError | None:
         if type(item) is CelRuntimeError:
             return item
@@ -210,7 +211,7 @@ class Loop:
                     return CelRuntimeError(f"insert failed: key {name} already exists", self.span)
                 put_key(result, name, content)
         except CelRuntimeError as error:
-            return caught(error, self.span)
+            return caught(error, frame, self.span)
         return None
 
     def sorted_by(self, candidates: tuple[Overload, ...]) -> Closure:
@@ -232,7 +233,7 @@ class Loop:
             try:
                 return pick_sort(candidates, (items, keys), self.span)
             except CelRuntimeError as error:
-                return caught(error, self.span)
+                return caught(error, frame, self.span)
 
         return run
 

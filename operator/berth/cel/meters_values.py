@@ -22,6 +22,8 @@ from berth.errors import CelRuntimeError
 Closure: TypeAlias = Callable[[Any, Any], Any]
 
 _NOT_BOOL = "no such overload: the operand is no bool"
+_BUILT = 2
+"""As a power of two: constants that are put into a list or map in the time of one step."""
 _NOT_OPTIONAL = "no such overload: the value is not optional"
 
 
@@ -49,24 +51,23 @@ def bind(slot: int, value: Closure, body: Closure) -> Closure:
     return run
 
 
-def logic(terms: Sequence[Closure], *, conjunction: bool, span: Span) -> Closure:
-    """A chain of ``&&`` or ``||``."""
-    chain = tuple(terms)
+def logic(
+    terms: Sequence[Closure], free: Sequence[bool], *, conjunction: bool, span: Span
+) -> Closure:
+    """A chain of ``&&`` or ``||``; ``free`` tells of each term whether it is a constant."""
+    chain = tuple(zip(terms, map(int, free), strict=True))
     deciding = not conjunction
     no_bool = CelRuntimeError(_NOT_BOOL, span)
 
     def run(device: Any, frame: Any) -> Any:
         failure: CelRuntimeError | None = None
-        count = 0
-        for term in chain:
-            count += 1
+        for term, steps in chain:
+            frame[1] += steps
             value = term(device, frame)
             if value is deciding:
-                frame[1] += count
                 return deciding
             if value is not conjunction and failure is None:
                 failure = value if type(value) is CelRuntimeError else no_bool
-        frame[1] += count
         return conjunction if failure is None else failure
 
     return run
@@ -77,7 +78,6 @@ def conditional(test: Closure, then: Closure, otherwise: Closure, span: Span) ->
     no_bool = CelRuntimeError(_NOT_BOOL, span)
 
     def run(device: Any, frame: Any) -> Any:
-        frame[1] += 1
         decision = test(device, frame)
         if decision is True:
             return then(device, frame)
@@ -88,12 +88,21 @@ def conditional(test: Closure, then: Closure, otherwise: Closure, span: Span) ->
     return run
 
 
+def counted(closure: Closure) -> Closure:
+    """Count what may be free."""
+
+    def run(device: Any, frame: Any) -> Any:
+        frame[1] += 1
+        return closure(device, frame)
+
+    return run
+
+
 def fallback(target: Closure, other: Closure, *, keep: bool, span: Span) -> Closure:
     """``or`` (``keep`` it optional) and ``orValue``; ``other`` is evaluated only when needed."""
     failure = CelRuntimeError(_NOT_OPTIONAL, span)
 
     def run(device: Any, frame: Any) -> Any:
-        frame[1] += 1
         optional = target(device, frame)
         if type(optional) is not Optional:
             return optional if type(optional) is CelRuntimeError else failure
@@ -111,14 +120,13 @@ def applied(operation: Closure, operand: Closure, span: Span) -> Closure:
     """Apply what takes a value in the place of the device and costs nothing."""
 
     def run(device: Any, frame: Any) -> Any:
-        frame[1] += 1
         value = operand(device, frame)
         if type(value) is CelRuntimeError:
             return value
         try:
             return operation(value, frame)
         except CelRuntimeError as error:
-            return caught(error, span)
+            return caught(error, frame, span)
 
     return run
 
@@ -138,9 +146,10 @@ def indispensable(closure: Closure, span: Span) -> Closure:
 def list_of(items: Sequence[Closure], optional: frozenset[int], span: Span) -> Closure:
     """A list literal, without what it costs to build it."""
     closures = tuple(items)
+    free = len(closures) >> _BUILT
 
     def run(device: Any, frame: Any) -> Any:
-        frame[1] += len(closures)
+        frame[1] += free
         values = []
         for position, item in enumerate(closures):
             value = item(device, frame)
@@ -163,9 +172,10 @@ def map_of(
 ) -> Closure:
     """A map literal, without what it costs to build it; of equal keys the last one counts."""
     entries = tuple(zip(keys, values, strict=True))
+    free = len(entries) >> _BUILT
 
     def run(device: Any, frame: Any) -> Any:
-        frame[1] += len(entries)
+        frame[1] += free
         result: dict[Any, Any] = {}
         for position, (key_closure, value_closure) in enumerate(entries):
             key = key_closure(device, frame)
@@ -183,7 +193,7 @@ def map_of(
             try:
                 put_key(result, key, value)
             except CelRuntimeError as error:
-                return caught(error, span)
+                return caught(error, frame, span)
         return result
 
     return run

@@ -18,10 +18,27 @@ from typing import Any, Final
 from berth.cel.syntax import Span
 from berth.cel.values import CelAbortError, DomainMap, Optional
 
-MOST: Final = 1_000_000
+MOST: Final = 250_000
 """Free steps that one evaluation may take."""
 
 TOO_LONG: Final = "the evaluation takes too many steps that cost nothing"
+RAISED: Final = 4
+"""Steps that an error counts for which had to be raised."""
+
+SLOW: Final = 4
+"""Steps that a call of a function counts for which is not in ``QUICK``."""
+
+QUICK: Final = frozenset(
+    (
+        *("!_", "-_", "_+_", "_-_", "_*_", "_/_", "_%_", "_<_", "_<=_", "_>_", "_>=_", "@in"),
+        *("size", "type", "dyn", "contains", "startsWith", "endsWith", "charAt"),
+        *("optional.of", "optional.none", "hasValue", "value", "first", "last", "lists.range"),
+        *("add", "sub", "compareTo", "isGreaterThan", "isLessThan", "sign", "isInteger"),
+        *("major", "minor", "patch", "family", "getScheme", "getHost"),
+    )
+)
+"""Functions that take no longer than what they cost lets expect."""
+
 _CONTAINERS = (tuple, dict)
 NESTED = (tuple, dict, Optional)
 """Classes of values that have others inside."""

@@ -10,6 +10,7 @@ Source: CEL language definition, "Timestamps and Durations"; Go ``time.LoadLocat
 
 from __future__ import annotations
 
+import functools
 import zoneinfo
 from datetime import UTC, datetime, timedelta
 
@@ -32,11 +33,19 @@ def named_offset(zone: str, seconds: int) -> int:
     Raises:
         UnknownZoneError: If there is no such zone.
     """
-    try:
-        info = zoneinfo.ZoneInfo(zone)
-    except (KeyError, ValueError, OSError):
-        raise UnknownZoneError(f"unknown time zone `{zone[:64]}`") from None
+    info = _known(zone)
+    if info is None:
+        raise UnknownZoneError(f"unknown time zone `{zone[:64]}`")
     # At the very ends of the calendar the local time would have no year.
     moment = _EPOCH + timedelta(seconds=min(max(seconds, _FIRST), _LAST))
     offset = moment.astimezone(info).utcoffset()
     return 0 if offset is None else int(offset.total_seconds())
+
+
+@functools.lru_cache(maxsize=1024)
+def _known(zone: str) -> zoneinfo.ZoneInfo | None:
+    # To look for a file that is not there takes long, and a loop may ask for it each time.
+    try:
+        return zoneinfo.ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        return None
