@@ -116,6 +116,10 @@ test-faults: setup ## Kills, pauses, bad connections; KIND=kill|pause|mixed|host
 test-releases: setup ## The integration tests on each Kubernetes release; RELEASES="1.36 1.37" are some
 	$(BIN)/python -m tests.releases.run $(if $(RELEASES),--releases $(RELEASES)) $(ARGS)
 
+.PHONY: test-faults-checker
+test-faults-checker: setup ## Builds of Berth with a safeguard taken out, which the fault lane must find
+	BERTH_FAULTS=long $(BIN)/pytest -n0 tests/integration/faults $(ARGS)
+
 .PHONY: conformance
 conformance: setup ## Recorded answers of cel-go and the upstream allocator; CEL=, CEL_RANDOM=, ALLOCATOR=, EXPLAIN= name other files
 	@$(BIN)/python -m tests.conformance.run $(if $(CEL),--cel=$(CEL)) \
