@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import MappingProxyType
 
 from berth.controller import explainer as module
@@ -19,6 +20,7 @@ from berth.model.pods import Pod, PodKey
 from berth.state.cluster import Cluster
 from tests.support.builders import a_claim, a_class, a_node, a_request, a_slice, devices
 
+NODE = replace(a_node(), allocatable=MappingProxyType({"pods": 9}))
 CLAIMS = (a_claim(a_request(count=2)),)
 
 
@@ -28,7 +30,7 @@ class Stage:
     def __init__(self) -> None:
         self.cluster = Cluster()
         self.cluster.apply_class(a_class())
-        self.cluster.apply_node(a_node())
+        self.cluster.apply_node(NODE)
         self.said: list[tuple[str, str]] = []
         self.changed: list[PodKey] = []
         self.publish(1)
@@ -50,7 +52,6 @@ class Stage:
 
     def add(self, name: str) -> PodKey:
         pod = Pod("default", name, uid=name, requests=MappingProxyType({}))
-        self.cluster.apply_node(a_node(zone=name))
         self.cluster.apply_pod(pod)
         return pod.key
 
@@ -95,7 +96,6 @@ async def test_a_pod_that_fits_by_now_is_decided_again_instead() -> None:
     stage = Stage()
     key = stage.add("a")
     stage.explainer.ask(key)
-    stage.cluster.apply_node(a_node())
     stage.publish(2)
     async with stage.running(), asyncio.timeout(20):
         while not stage.changed:
