@@ -20,7 +20,7 @@ from berth.controller.events import EventRecorder, ObjectReference
 from berth.controller.flapping import FlappingClaims
 from berth.model.binding import Unready, broken_devices, unready_devices
 from berth.model.claims import ResourceClaim
-from berth.model.pods import Pod, PodKey
+from berth.model.pods import Pod
 from berth.state.cluster import Cluster
 
 BINDING_FAILED = "DeviceBindingFailed"
@@ -72,11 +72,18 @@ class ClaimWatch:
 
         Pods behind Berth's gate are looked after when they are decided.
         """
-        pods = [pod for pod in self._consumers(old) if not pod.gates and not pod.node_name]
+        pods = self._being_placed(old)
         if not pods:
             return
         known = broken_devices(old)
-        failed = [(each.device, str(each)) for each in broken_devices(new) if each not in known]
+        # kube-scheduler drops its reservation first and the allocation later, so what is known to
+        # have failed is told of then too: its pod may not have been seen without a gate before.
+        broken = (
+            known
+            if new.allocation is None
+            else tuple(each for each in broken_devices(new) if each not in known)
+        )
+        failed = [(each.device, str(each)) for each in broken]
         if new.allocation is None and not known:
             failed = [(each.device, _given_up(each)) for each in unready_devices(old)]
         if not failed:
@@ -91,16 +98,13 @@ class ClaimWatch:
                 self._events.post(pod, "Warning", BINDING_FAILED, message, "Allocate")
             log.warning("device not bound", claim=str(new.key), reason=why)
 
-    def _consumers(self, claim: ResourceClaim) -> tuple[Pod, ...]:
-        found = (
-            self._cluster.pods.get(PodKey(claim.namespace, each.name))
-            for each in claim.reserved_for
-        )
-        uids = {each.uid for each in claim.reserved_for}
+    def _being_placed(self, claim: ResourceClaim) -> tuple[Pod, ...]:
+        """Return the pods that refer to the claim and that kube-scheduler looks for a node for."""
+        pods = (self._cluster.pods[key] for key in self._cluster.pods_of_claim(claim.key))
         return tuple(
             pod
-            for pod in found
-            if pod is not None and pod.uid in uids and not pod.deleting and not pod.is_terminal
+            for pod in pods
+            if not (pod.gates or pod.node_name or pod.deleting or pod.is_terminal)
         )
 
     def _say_flapping(self, claim: ResourceClaim) -> None:

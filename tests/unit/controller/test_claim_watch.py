@@ -14,7 +14,7 @@ from berth.controller.claim_watch import ClaimWatch
 from berth.controller.flapping import RETURNS
 from berth.model.claims import ConsumerReference, DeviceConditions, ResourceClaim
 from berth.model.devices import DeviceID
-from berth.model.pods import SCHEDULING_GATE, Pod
+from berth.model.pods import SCHEDULING_GATE, Pod, PodClaimReference
 from berth.model.policy import AllocationPolicy
 from berth.model.results import AllocationResult, DeviceResult
 from berth.state.cluster import Cluster
@@ -24,7 +24,9 @@ GPU = DeviceID("gpu.example.com", "node-1", "gpu-0")
 RESULT = DeviceResult(
     "gpu", *GPU, binding_conditions=("Ready",), binding_failure_conditions=("Failed",)
 )
-POD = Pod("default", "pod", uid="uid-of-pod")
+POD = Pod(
+    "default", "pod", uid="uid-of-pod", claims=(PodClaimReference("gpu", claim_name="claim"),)
+)
 
 
 class Said:
@@ -95,6 +97,18 @@ async def test_a_failed_device_of_an_ungated_pod_is_told_of_and_avoided_for_a_wh
     async with asyncio.timeout(5):
         while stage.is_avoided:
             await asyncio.sleep(0.01)
+
+
+async def test_a_failure_of_a_pod_that_was_seen_without_a_gate_too_late_is_told_of() -> None:
+    stage = Stage(replace(POD, gates=(SCHEDULING_GATE,)))
+    stage.report("Failed")
+    assert stage.said.lines == []
+    stage.cluster.apply_pod(POD)
+    failed = stage.cluster.claims[stage.claim.key]
+    stage.see(replace(failed, reserved_for=()))
+    stage.see(replace(failed, reserved_for=(), allocation=None))
+    assert [line[1] for line in stage.said.lines] == ["DeviceBindingFailed"]
+    stage.avoided.close()
 
 
 async def test_an_allocation_that_is_cleared_before_its_device_was_ready_is_told_of() -> None:
