@@ -72,7 +72,8 @@ def _places(view: View, claim: ResourceClaim, allocation: AllocationResult) -> I
 
 def _consumers(view: View, claim: ResourceClaim, allocation: AllocationResult) -> Iterator[Finding]:
     ref = claim_ref(claim)
-    trapped = not allocation.timestamp and not claim.reserved_for
+    binds = view.cluster.snapshot().features.device_binding_and_status
+    trapped = binds and not allocation.timestamp and not claim.reserved_for
     if trapped:
         yield AllocationWithoutTimestamp(ref)
     if POD not in view.scope.complete:

@@ -21,6 +21,7 @@ import yaml
 
 from berth.cli.output import reading, warn
 from berth.errors import BerthError, DecodeError, ScenarioError
+from berth.model.features import Features
 from berth.scenario.documents import ApiObject, ScenarioText, read_documents
 from berth.scenario.load import DEFAULT_NAMESPACE, KINDS, Loaded, load
 from berth.scenario.parse import Scenario, parse_scenario
@@ -126,8 +127,8 @@ def from_cluster(kubeconfig: str | None, context: str | None) -> Source:
         BerthError: If the API server cannot be asked, or does not serve DRA.
     """
     with reading("the cluster"):
-        objects = asyncio.run(_listed(kubeconfig, context))
-        loaded = load(objects, skip_mistakes=True)
+        objects, features = asyncio.run(_listed(kubeconfig, context))
+        loaded = load(objects, features=features, skip_mistakes=True)
     for error in loaded.skipped[:MAX_WARNINGS]:
         warn(f"left out: {error}")
     if len(loaded.skipped) > MAX_WARNINGS:
@@ -174,7 +175,7 @@ def context_namespace(kubeconfig: str | None, context: str | None) -> str:
     return contexts.get(current or "", "") or DEFAULT_NAMESPACE
 
 
-async def _listed(kubeconfig: str | None, context: str | None) -> list[ApiObject]:
+async def _listed(kubeconfig: str | None, context: str | None) -> tuple[list[ApiObject], Features]:
     from berth.controller.api import ApiClient  # noqa: PLC0415 - pulls in Kopf
     from berth.controller.credentials import load_credentials  # noqa: PLC0415 - as above
     from berth.controller.served import discover  # noqa: PLC0415 - as above
@@ -188,7 +189,7 @@ async def _listed(kubeconfig: str | None, context: str | None) -> list[ApiObject
             *(_list(api, kind, path, optional=False) for kind, path in LISTS),
             *(_list(api, kind, path, optional=True) for kind, path in OPTIONAL_LISTS),
         )
-    return [each for found in lists for each in found]
+    return [each for found in lists for each in found], served.features
 
 
 async def _list(api: ApiClient, kind: str, path: str, *, optional: bool) -> list[ApiObject]:

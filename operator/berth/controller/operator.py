@@ -80,7 +80,7 @@ class Operator:
         self.settings = settings
         self.served = served
         self.metrics = Metrics()
-        self.cluster = Cluster()
+        self.cluster = Cluster(served.features)
         # A write must have ended before the Lease of a leader that cannot renew can be taken.
         margin = settings.lease_seconds - settings.deadline_seconds
         write = min(Timeouts().write, margin * WRITE_SHARE)

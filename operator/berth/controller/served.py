@@ -21,12 +21,15 @@ from typing import Any
 from berth.codec.versions import GROUP, V1, VERSIONS
 from berth.controller.api import ApiClient
 from berth.controller.apierrors import ApiError, NotServedError
+from berth.model.features import Features
 
 RULE_VERSIONS = (V1, "v1beta2", "v1alpha3")
 """In which DeviceTaintRules are read, likewise; all have the same shape."""
 CORE_KINDS = frozenset(
     {"deviceclasses", "resourceclaims", "resourceclaimtemplates", "resourceslices"}
 )
+BINDING_SINCE = (1, 36)
+"""The first release with binding conditions (KEP-5007) on by default."""
 ADMISSION = "admissionregistration.k8s.io/v1"
 
 
@@ -40,6 +43,18 @@ class Served:
     """Version of DeviceTaintRules, ``None`` where there are none."""
     policies: bool = True
     """Whether MutatingAdmissionPolicies exist, so that the gate needs no webhook."""
+    release: tuple[int, int] = (1, 37)
+    """Major and minor version of Kubernetes."""
+
+    @property
+    def features(self) -> Features:
+        """Return what the allocator can count on.
+
+        Feature gates cannot be asked for, and where one is off the API server drops its fields, so
+        that nothing is lost by honouring them. Binding conditions alone show in what is *not*
+        there: before 1.36 they are off, and then an allocation without a timestamp is in order.
+        """
+        return Features(device_binding_and_status=self.release >= BINDING_SINCE)
 
     def version_of(self, plural: str) -> str | None:
         """Return the version of one kind of the group, ``None`` where it is not served."""
@@ -63,6 +78,11 @@ class Served:
                 "and no device can be fenced by a rule; they come with Kubernetes 1.37, and "
                 "before with feature gates DRADeviceTaints and DRADeviceTaintRules and "
                 f"--runtime-config={GROUP}/v1beta2=true (1.36) or {GROUP}/v1alpha3=true (1.35)"
+            )
+        if not self.features.device_binding_and_status:
+            found.append(
+                "binding conditions are off before Kubernetes 1.36: devices that have some are "
+                "left alone"
             )
         if not self.policies:
             found.append(
@@ -94,7 +114,16 @@ async def discover(api: ApiClient) -> Served:
         raise NotServedError(f"{GROUP}/{V1}", "resourceclaims")
     rules = [each for each in RULE_VERSIONS if "devicetaintrules" in kinds.get(each, ())]
     policies = "mutatingadmissionpolicies" in await _kinds(api, ADMISSION)
-    return Served(version, rules[0] if rules else None, policies)
+    return Served(version, rules[0] if rules else None, policies, await _release(api))
+
+
+async def _release(api: ApiClient) -> tuple[int, int]:
+    """Return the version; some distributions write the minor one as ``34+``."""
+    found = await api.get("/version")
+    major, minor = (str(found.get(key, "")).rstrip("+") for key in ("major", "minor"))
+    if not (major.isdigit() and minor.isdigit()):
+        return Served().release
+    return int(major), int(minor)
 
 
 async def _kinds(api: ApiClient, group_version: str) -> frozenset[str]:

@@ -16,10 +16,14 @@ POLICIES = ("mutatingadmissionpolicies", "validatingadmissionpolicies")
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 
 
-def serve(server: FaultServer, **kinds: tuple[str, ...]) -> None:
+RELEASE = {"major": "1", "minor": "37"}
+
+
+def serve(server: FaultServer, release: dict[str, str] = RELEASE, **kinds: tuple[str, ...]) -> None:
     """Let the server serve kinds of the group, by version; ``admission`` are those beside it."""
     admission = kinds.pop("admission", ())
     server.answer("GET", ADMISSION, json({"resources": [{"name": each} for each in admission]}))
+    server.answer("GET", "/version", json(release))
     if not kinds:
         return
     server.answer(
@@ -65,7 +69,7 @@ def serve(server: FaultServer, **kinds: tuple[str, ...]) -> None:
 async def test_the_newest_version_that_has_everything_is_taken(
     server: FaultServer, api: ApiClient, kinds: dict[str, tuple[str, ...]], want: Served
 ) -> None:
-    serve(server, **kinds)
+    serve(server, RELEASE, **kinds)
     assert await discover(api) == want
 
 
@@ -85,17 +89,39 @@ async def test_a_refusal_to_tell_is_not_taken_for_an_absence(
         await discover(api)
 
 
+@pytest.mark.parametrize(
+    ("version", "release", "binds"),
+    [
+        (RELEASE, (1, 37), True),
+        ({"major": "1", "minor": "36+"}, (1, 36), True),
+        ({"major": "1", "minor": "34"}, (1, 34), False),
+        ({"gitVersion": "own"}, (1, 37), True),
+    ],
+)
+async def test_binding_conditions_are_honoured_from_1_36_on(
+    server: FaultServer,
+    api: ApiClient,
+    version: dict[str, str],
+    release: tuple[int, int],
+    binds: bool,  # noqa: FBT001 - of a table
+) -> None:
+    serve(server, version, v1=CORE)
+    served = await discover(api)
+    assert (served.release, served.features.device_binding_and_status) == (release, binds)
+
+
 def test_what_is_missing_is_said_with_what_would_bring_it() -> None:
     assert Served().degraded() == ()
-    said = Served("v1beta1", None, policies=False).degraded()
+    said = Served("v1beta1", None, policies=False, release=(1, 34)).degraded()
     assert [text.split(":")[0] for text in said] == [
         "resource.k8s.io/v1 is not served",
         "DeviceTaintRules are not served",
+        "binding conditions are off before Kubernetes 1.36",
         "MutatingAdmissionPolicies are not served in v1",
     ]
     assert "v1beta1 is read and written" in said[0]
     assert "--runtime-config=resource.k8s.io/v1beta2=true (1.36)" in said[1]
-    assert "webhook" in said[2]
+    assert "webhook" in said[3]
 
 
 def test_paths_are_those_of_the_versions() -> None:
