@@ -75,7 +75,7 @@ lint: setup ## Format, lint rules and YAML
 	git ls-files '*.yaml' '*.yml' | grep -v '^charts/.*/templates/' | xargs $(BIN)/yamllint --strict
 
 .PHONY: types
-types: setup ## mypy, strict, over the code and the tests
+types: setup ## mypy, strict, over the code, the tests and the bench
 	$(BIN)/mypy
 
 .PHONY: layers
@@ -138,6 +138,18 @@ mutate: setup ## Change engine and explain a little and see whether a test notic
 golden: setup ## Write the golden files anew and show what changed; read it as prose
 	BERTH_GOLDEN=write $(BIN)/pytest -n0 --ignore=tests/integration -k golden $(ARGS)
 	git --no-pager diff --stat -- tests/golden
+
+##@ Measure
+
+.PHONY: bench
+bench: setup ## Berth against what would run in its place, in about ten minutes; docs/performance.md
+	@mkdir -p .run
+	$(BIN)/python -m bench --json .run/bench.json $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: setup ## The same in about two minutes, with smaller sizes
+	@mkdir -p .run
+	$(BIN)/python -m bench --quick --json .run/bench-quick.json $(ARGS)
 
 ##@ Maintain
 
