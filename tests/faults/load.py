@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 from tests.faults.checker import TERMINAL, claim_names, is_gated
 from tests.support.kube import Kube, KubeError
 from tests.support.kube_access import Json
-from tests.support.manifests import GATE_LABEL, claim, device_request, devices_of, pod, template
+from tests.support.manifests import (
+    GATE_LABEL,
+    claim,
+    device_request,
+    devices_of,
+    is_running,
+    pod,
+    template,
+)
 
 NAMESPACE = "faults"
 TEMPLATES = {"one": 1, "two": 2}
@@ -108,7 +116,8 @@ class Load:
             return
         name = self._random.choice(candidates)
         found = await self.kube.find("pods", name, NAMESPACE)
-        if found is not None and found["spec"].get("nodeName"):
+        # Earlier, the simulated kubelet would write Running over it.
+        if found is not None and is_running(found):
             body = {"status": {"phase": "Succeeded"}}
             await self.kube.patch("pods", name, body, NAMESPACE, subresource="status")
             del self._alive[name]

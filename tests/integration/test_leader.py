@@ -36,6 +36,9 @@ class Pausable:
     def resume(self) -> None:
         self._going.set()
 
+    def settled(self, seconds: float) -> bool:
+        return self._api.settled(seconds)
+
     async def get(self, *arguments: Any) -> Any:
         await self._going.wait()
         return await self._api.get(*arguments)
@@ -54,7 +57,7 @@ class Replica:
         self.link = Pausable(api)
         self.history: list[str] = []
         self.elector = Elector(
-            self.link,  # type: ignore[arg-type] # the three methods that electors use
+            self.link,  # type: ignore[arg-type] # the methods that electors use
             namespace,
             "berth",
             identity,

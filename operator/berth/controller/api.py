@@ -89,6 +89,13 @@ class ApiClient:
         """Close all connections; running requests fail."""
         await self._transport.close()
 
+    def settled(self, seconds: float) -> bool:
+        """Tell whether no patch with ``may_send`` can take effect any more.
+
+        None is under way, and none was given up without an answer in the last ``seconds``.
+        """
+        return self._transport.settled(seconds)
+
     # --- reads
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> RawObject:

@@ -99,7 +99,7 @@ class Elector:
         ``on_started`` runs beside the renewals once the Lease is won, and is cancelled when it is
         lost; if it fails for want of the API server, the Lease is given back and tried for again.
         ``on_stopped`` is called after `may_write` has turned false, once for each ``on_started``.
-        Stop what writes before cancelling: what is under way then may come after the release.
+        The Lease is not given back while a write may still take effect; it runs out then.
         """
         while True:
             await self._win()
@@ -290,7 +290,13 @@ class Elector:
         }
 
     async def _release(self) -> None:
-        """Give the Lease back, so that another candidate need not wait for it to run out."""
+        """Give the Lease back, so that another candidate need not wait for it to run out.
+
+        Not while a write may still take effect, which it would after the other one's first.
+        """
+        if not self._api.settled(self._lease_seconds):
+            log.info("lease not released, it will run out: writes are in doubt", reason=self._name)
+            return
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 lease = await self._read()

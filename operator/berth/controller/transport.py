@@ -12,6 +12,7 @@ import asyncio
 import gc
 import random
 import ssl
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,8 @@ class Transport:
         self.timeouts = timeouts
         self._session: aiohttp.ClientSession | None = None
         self._fenced = FencedConnections(timeouts.connect)
+        self._under_way = 0
+        self._given_up_at = float("-inf")
 
     async def open(self) -> None:
         """Read the credentials, so that a mistake in them shows before the first request."""
@@ -152,10 +155,11 @@ class Transport:
                 headers["Content-Type"] = content_type
             request = _Request(method, self._access.server + path, params, headers, data, limit)
             with _network_errors(where, write=method != "GET"):
-                if may_send is None or self._access.proxy is not None:
-                    status, found, raw = await self._send(request, may_send)
+                if may_send is None:
+                    status, found, raw = await self._send(request)
                 else:
-                    status, found, raw = await self._send_fenced(request, may_send)
+                    with self._remembered():
+                        status, found, raw = await self._send_fenced(request, may_send)
             if status == HTTPStatus.UNAUTHORIZED and not last:
                 # Refused before anything was done, so even a write may be sent again.
                 self._access.invalidate()
@@ -165,11 +169,27 @@ class Transport:
             return decode_body(where, raw)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send(
-        self, request: _Request, may_send: Callable[[], bool] | None
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        if may_send is not None and not may_send():
-            raise TooLate
+    def settled(self, seconds: float) -> bool:
+        """Tell whether no request with ``may_send`` can take effect any more.
+
+        None is under way, and none was given up without an answer in the last ``seconds``.
+        """
+        return self._under_way == 0 and time.monotonic() - self._given_up_at > seconds
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        except (TooLate, NotConnected):
+            raise
+        except BaseException:
+            self._given_up_at = time.monotonic()
+            raise
+        finally:
+            self._under_way -= 1
+
+    async def _send(self, request: _Request) -> tuple[int, Mapping[str, str], bytes]:
         async with self._open().request(
             request.method,
             request.url,
@@ -187,6 +207,10 @@ class Transport:
     async def _send_fenced(
         self, request: _Request, may_send: Callable[[], bool]
     ) -> tuple[int, Mapping[str, str], bytes]:
+        if self._access.proxy is not None:
+            if not may_send():
+                raise TooLate
+            return await self._send(request)
         url = URL(request.url).update_query(request.params or {})
         origin = origin_of(url, self._access.ssl_context, self._access.tls_server_name)
         async with asyncio.timeout(request.seconds):

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from berth.controller.api import (
@@ -16,6 +18,7 @@ from berth.controller.api import (
     require_served,
 )
 from berth.controller.apierrors import Cause
+from berth.controller.fenced import TooLate
 from berth.controller.transport import retry_delay
 from berth.model.claims import ClaimKey
 from tests.support.fault_server import (
@@ -211,3 +214,24 @@ def test_names_cannot_leave_their_path() -> None:
     assert claim_path(ClaimKey("ml", "a b?c")) == (
         "/apis/resource.k8s.io/v1/namespaces/ml/resourceclaims/a%20b%3Fc"
     )
+
+
+async def test_a_fenced_write_is_settled_by_its_answer_and_by_time(
+    server: FaultServer, api: ApiClient
+) -> None:
+    server.answer("PATCH", "/x", json({"a": 1}), failure(409), hang)
+    assert api.settled(0.4)
+    await api.patch("/x", {}, "merge", may_send=lambda: True)
+    with pytest.raises(ApiError):
+        await api.patch("/x", {}, "merge", may_send=lambda: True)
+    with pytest.raises(TooLate):
+        await api.patch("/x", {}, "merge", may_send=lambda: False)
+    assert api.settled(0.4)
+    sending = asyncio.ensure_future(api.patch("/x", {}, "merge", may_send=lambda: True))
+    await asyncio.sleep(0.1)
+    assert not api.settled(0)
+    with pytest.raises(InDoubt):
+        await sending
+    assert not api.settled(0.4)
+    await asyncio.sleep(0.45)
+    assert api.settled(0.4)

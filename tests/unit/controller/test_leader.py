@@ -41,6 +41,11 @@ class Leases:
         self.fault: Exception | None = None
         self.lose_answers = False
         self.writes = 0
+        self.writes_settled = True
+
+    def settled(self, seconds: float) -> bool:
+        assert seconds == 15
+        return self.writes_settled
 
     def _stored(self, body: Mapping[str, Any]) -> dict[str, Any]:
         self.version += 1
@@ -87,6 +92,9 @@ class Link:
         self._leases = leases
         self.fault: Exception | None = None
 
+    def settled(self, seconds: float) -> bool:
+        return self._leases.settled(seconds)
+
     def __getattr__(self, method: str) -> Any:
         if self.fault is not None:
             raise self.fault
@@ -99,7 +107,7 @@ class Candidate:
         self.history: list[str] = []
         self.start_error: Exception | None = None
         self.elector = Elector(
-            self.link,  # type: ignore[arg-type] # the three methods that electors use
+            self.link,  # type: ignore[arg-type] # the methods that electors use
             "berth-system",
             "berth",
             identity,
@@ -253,6 +261,23 @@ async def test_a_released_lease_is_taken_at_once(
     assert leases.lease is not None
     assert leases.lease["spec"]["holderIdentity"] == ""
     async with second.running():
+        await until(second.elector.may_write)
+
+
+async def test_a_lease_is_not_released_while_a_write_may_still_take_effect(
+    leases: Leases, clock: Clock, first: Candidate, second: Candidate
+) -> None:
+    async with first.running():
+        await until(first.elector.may_write)
+        leases.writes_settled = False
+    assert leases.lease is not None
+    assert leases.lease["spec"]["holderIdentity"] == "first"
+    async with second.running():
+        await until(lambda: second.elector.holder == "first")
+        clock.now += 14.9
+        await some_rounds()
+        assert not second.elector.leading
+        clock.now += 0.2
         await until(second.elector.may_write)
 
 
