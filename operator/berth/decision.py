@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+from berth.engine.patience import has_costly_selector
 from berth.engine.prospects import question_of
 from berth.errors import InvalidClaimError, InvalidSelectorError, SelectorRuntimeError
 from berth.explain import messages
@@ -108,8 +109,9 @@ def decide_claims_quickly(
         return obstacle
     open_claims = tuple(claim for claim in claims if claim.allocation is None)
     allocated = tuple(claim for claim in claims if claim.allocation is not None)
-    # Beside extended resources, what a pod needs depends on the node.
-    if not pod.extended_requests:
+    # Beside extended resources, what a pod needs depends on the node; and counting devices for a
+    # costly selector would have it judged on all of them.
+    if not pod.extended_requests and not has_costly_selector(cluster.snapshot(), open_claims):
         own = cluster.node_of(pod.key)
         rank = cluster.prospects.fleet.rank
         try:

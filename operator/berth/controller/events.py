@@ -15,7 +15,7 @@ import asyncio
 import datetime as dt
 import time
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -35,6 +35,10 @@ MAX_NOTE = 1024
 SERIES_SECONDS = 300.0
 """How often the count of a message that goes on unchanged is brought up to date."""
 MAX_WAITING = 1000
+MAX_WAITING_OF_NAMESPACE = 200
+"""So many may wait of one namespace: what waits behind them would be said out of date."""
+DROPPED_LOG_SECONDS = 60.0
+"""Least time between two log lines about events that were dropped."""
 MAX_REMEMBERED = 10_000
 DEFAULT_NAMESPACE = "default"
 """Where events about objects without a namespace are, by convention."""
@@ -114,8 +118,9 @@ class EventRecorder:
     """Takes events at any rate, posts those that matter; ``run`` does the posting.
 
     ``instance`` names the replica in each event. An object may have ``burst`` events at once and
-    one more every ``object_seconds``; all objects together ``total_burst`` at once and
-    ``total_per_second`` in the long run.
+    one more every ``object_seconds``; the objects of one namespace together ``namespace_burst`` at
+    once and ``namespace_per_second`` in the long run, and all objects ``total_burst`` and
+    ``total_per_second``.
     """
 
     def __init__(  # noqa: PLR0913 - one limit each
@@ -127,6 +132,8 @@ class EventRecorder:
         metrics: Metrics | None = None,
         burst: int = 5,
         object_seconds: float = 30.0,
+        namespace_burst: int = 50,
+        namespace_per_second: float = 5.0,
         total_burst: int = 100,
         total_per_second: float = 25.0,
         clock: Callable[[], float] = time.monotonic,
@@ -140,6 +147,11 @@ class EventRecorder:
         self._clock = clock
         self._total = TokenBucket(total_burst, total_per_second, clock())
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._of_namespace = (namespace_burst, namespace_per_second)
+        self._namespaces: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._waiting_of: Counter[str] = Counter()
+        self._dropped: Counter[str] = Counter()
+        self._dropped_said = float("-inf")
         self._said: OrderedDict[Subject, _Said] = OrderedDict()
         self._waiting: OrderedDict[Subject, _Waiting] = OrderedDict()
         self._repeated: dict[Subject, None] = {}
@@ -174,20 +186,48 @@ class EventRecorder:
         said = self._said.get(subject)
         if said is not None and said.event.message == event.message:
             # Where another message was waiting, it is out of date: what was said is so again.
-            self._waiting.pop(subject, None)
+            self._no_longer_waiting(subject)
             said.count += 1
             self._count("repeated")
             if subject not in self._repeated:
                 self._repeated[subject] = None
                 self._wake.set()
             return
-        if subject not in self._waiting and len(self._waiting) >= MAX_WAITING:
-            self._count("dropped")
-            return
+        namespace = _namespace(about)
         if subject in self._waiting:
             self._count("superseded")
+        elif (
+            len(self._waiting) >= MAX_WAITING
+            or self._waiting_of[namespace] >= MAX_WAITING_OF_NAMESPACE
+        ):
+            self._drop(namespace)
+            return
+        else:
+            self._waiting_of[namespace] += 1
         self._waiting[subject] = event
         self._wake.set()
+
+    def _no_longer_waiting(self, subject: Subject) -> _Waiting | None:
+        event = self._waiting.pop(subject, None)
+        if event is not None:
+            namespace = _namespace(event.about)
+            self._waiting_of[namespace] -= 1
+            if not self._waiting_of[namespace]:
+                del self._waiting_of[namespace]
+        return event
+
+    def _drop(self, namespace: str) -> None:
+        self._count("dropped")
+        if self._metrics is not None:
+            self._metrics.events_dropped.inc()
+        self._dropped[namespace] += 1
+        now = self._clock()
+        if now - self._dropped_said >= DROPPED_LOG_SECONDS:
+            (most, _), *_ = self._dropped.most_common(1)
+            text = f"{self._dropped.total()} since the last such line, most of namespace {most}"
+            log.warning("events dropped", reason=text)
+            self._dropped.clear()
+            self._dropped_said = now
 
     async def run(self) -> None:
         """Post until cancelled."""
@@ -209,14 +249,18 @@ class EventRecorder:
             if (pause := self._total.wait(now)) > 0:
                 pauses.append(pause)
                 break
+            waiting = self._waiting.get(subject)
+            if waiting is None:
+                continue
             bucket = self._bucket(subject.uid, now)
-            if (pause := bucket.wait(now)) > 0:
+            of_namespace = self._bucket_of(_namespace(waiting.about), now)
+            if (pause := max(bucket.wait(now), of_namespace.wait(now))) > 0:
                 pauses.append(pause)
                 continue
-            event = self._waiting.pop(subject, None)
+            event = self._no_longer_waiting(subject)
             if event is not None:
-                self._total.take(now)
-                bucket.take(now)
+                for each in (self._total, bucket, of_namespace):
+                    each.take(now)
                 await self._post(subject, event)
         pauses += await self._update_series()
         return min(pauses, default=None)
@@ -229,11 +273,14 @@ class EventRecorder:
                 del self._repeated[subject]
                 continue
             now = self._clock()
-            pause = max(said.posted_at + SERIES_SECONDS - now, self._total.wait(now))
+            of_namespace = self._bucket_of(_namespace(said.event.about), now)
+            limits = max(self._total.wait(now), of_namespace.wait(now))
+            pause = max(said.posted_at + SERIES_SECONDS - now, limits)
             if pause > 0:
                 pauses.append(pause)
                 continue
             self._total.take(now)
+            of_namespace.take(now)
             del self._repeated[subject]
             said.posted_at, said.counted = now, said.count
             await self._send(self._continue(said))
@@ -297,6 +344,13 @@ class EventRecorder:
         if bucket is None:
             bucket = TokenBucket(self._burst, self._per_second, now)
         remember(self._buckets, uid, bucket, MAX_REMEMBERED)
+        return bucket
+
+    def _bucket_of(self, namespace: str, now: float) -> TokenBucket:
+        bucket = self._namespaces.get(namespace)
+        if bucket is None:
+            bucket = TokenBucket(*self._of_namespace, now)
+        remember(self._namespaces, namespace, bucket, MAX_REMEMBERED)
         return bucket
 
     def _count(self, result: str) -> None:

@@ -25,6 +25,8 @@ AGAIN_SECONDS = 3.0
 REST = 2.0
 """After each explanation the thread rests so many times as long as it took."""
 MOST_REST_SECONDS = 1.0
+MANY = 1000
+"""So many namespaces are remembered with their last turn."""
 
 log = structlog.get_logger("berth.explainer")
 
@@ -52,6 +54,7 @@ class Explainer:
         self._budget = budget
         self._asked: dict[PodKey, None] = {}
         self._explained: dict[PodKey, float] = {}
+        self._turns: dict[str, float] = {}
         self._work = asyncio.Event()
         self.idle = asyncio.Event()
         """Set while no allocation work waits; explanations are begun only then."""
@@ -89,10 +92,15 @@ class Explainer:
 
     async def _explain_next(self) -> None:
         now = time.monotonic()
-        key = next(
-            key for key in self._asked if self._explained.get(key, 0.0) + AGAIN_SECONDS <= now
+        # Namespaces take turns, so that one with many pods does not keep others from their answer.
+        key = min(
+            (key for key in self._asked if self._explained.get(key, 0.0) + AGAIN_SECONDS <= now),
+            key=lambda each: self._turns.get(each.namespace, 0.0),
         )
         del self._asked[key]
+        self._turns[key.namespace] = now
+        if len(self._turns) > MANY:
+            self._turns = dict.fromkeys((each.namespace for each in self._asked), 0.0)
         pod = self._cluster.pods.get(key)
         if pod is None:
             return

@@ -87,6 +87,11 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
+        self.events_dropped = Counter(
+            "berth_events_dropped_total",
+            "Kubernetes events that were not posted, because too many waited already.",
+            registry=self.registry,
+        )
         self.leader = Gauge(
             "berth_leader_info",
             "1 while this replica leads.",

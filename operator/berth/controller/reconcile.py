@@ -38,8 +38,10 @@ from berth.controller.decide import (
 )
 from berth.controller.events import EventRecorder
 from berth.controller.explainer import Explainer
+from berth.controller.fairness import FairQueue, Shares
 from berth.controller.fence_watch import FenceWatch
 from berth.controller.given import Given
+from berth.controller.judging import JUDGED_LATER, Judge, judged_later, too_costly
 from berth.controller.lifecycle import (
     Asked,
     AskForClaims,
@@ -54,6 +56,7 @@ from berth.controller.lifecycle import (
 )
 from berth.controller.metrics import Metrics
 from berth.controller.writer import Writer
+from berth.engine.patience import JudgementPending, has_costly_selector
 from berth.explain import messages
 from berth.explain.conflict import Conflict
 from berth.explain.line import cause_key, one_line
@@ -74,7 +77,7 @@ log = structlog.get_logger("berth.reconcile")
 
 
 class Reconciler:
-    """Decides dirty pods in order of priority, creation and uid, and carries decisions out.
+    """Decides dirty pods in the order of ``berth.controller.fairness``, and carries decisions out.
 
     Every pod is in at most one of: dirty (in the ledger), being carried out, waiting. ``fenced``
     tells that pods without a gate are allocated as well, as far as the fence reaches.
@@ -119,6 +122,10 @@ class Reconciler:
             budget=budget,
         )
         self._said: dict[PodKey, tuple[str, str]] = {}
+        self._shares = Shares()
+        self._dirty = FairQueue(self._shares)
+        self._judge = Judge(self._shares, judged=self._decide_again)
+        self._timer: asyncio.TimerHandle | None = None
         self._slice_began = 0.0
 
     def poke(self) -> None:
@@ -133,10 +140,12 @@ class Reconciler:
     async def run(self) -> None:
         """Decide until cancelled; then wait for the writes in flight."""
         explaining = asyncio.create_task(self._explainer.run(), name="explain")
-        # Neither ends by itself; what the explainer ends with ends this task too.
-        explaining.add_done_callback(lambda _: self._wake.set())
+        judging = asyncio.create_task(self._judge.run(), name="judge")
+        # None ends by itself; what one of them ends with ends this task too.
+        for beside in (explaining, judging):
+            beside.add_done_callback(lambda _: self._wake.set())
         try:
-            while not explaining.done():
+            while not explaining.done() and not judging.done():
                 await self._wake.wait()
                 self._wake.clear()
                 self._fence.look()
@@ -144,9 +153,13 @@ class Reconciler:
                     self._explainer.idle.clear()
                     await self._decide_dirty()
                     self._explainer.idle.set()
-            explaining.result()
+            for beside in (explaining, judging):
+                if beside.done():
+                    beside.result()
         finally:
             explaining.cancel()
+            judging.cancel()
+            self._go_on_after(None)
             self.avoided.close()
             await self._carrying_out.drain()
 
@@ -160,32 +173,59 @@ class Reconciler:
                 if not pod.node_name and pinned_node(pod) in self._nodes_gone:
                     self._cluster.mark_dirty(pod.key)
             self._nodes_gone.clear()
-        dirty = self._cluster.take_dirty()
-        self._carrying_out.decide_again(dirty)
-        pods = (self._cluster.pods.get(key) for key in dirty - self._carrying_out.busy)
-        for pod in sorted((pod for pod in pods if pod is not None), key=_order):
-            self._decide_one(pod.key)
-            await self._let_others_run()
+        clock = asyncio.get_running_loop().time
+        self._collect()
+        while (key := self._dirty.take(clock())) is not None:
+            began = clock()
+            helped = self._decide_one(key)
+            self._shares.charge(key.namespace, clock() - began, clock(), wasted=not helped)
+            await self._let_others_run(key)
+            # Who came meanwhile may have an earlier turn than those that are left.
+            self._collect()
+        self._go_on_after(self._dirty.pause(clock()))
         self._metrics.pods_pending.set(len(self._carrying_out.busy) + len(self._cluster.waiting))
 
-    def _decide_one(self, key: PodKey) -> None:
-        # Taken anew: since the batch was sorted the loop has turned and the pod may have changed.
+    def _collect(self) -> None:
+        dirty = self._cluster.take_dirty()
+        self._carrying_out.decide_again(dirty)
+        for key in dirty - self._carrying_out.busy:
+            pod = self._cluster.pods.get(key)
+            if pod is not None:
+                self._dirty.add(pod)
+
+    def _go_on_after(self, pause: float | None) -> None:
+        """Look again when the turn comes of those that are left, if there are any."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if pause is not None:
+            self._timer = asyncio.get_running_loop().call_later(pause, self.poke)
+
+    def _decide_one(self, key: PodKey) -> bool:
+        """Decide a pod; tell whether that was of use to anybody."""
+        # Taken anew: since it was queued the loop has turned and the pod may have changed.
         pod = self._cluster.pods.get(key)
         if pod is None:
-            self._said.pop(key, None)
-            self._explainer.forget(key)
-            self._given.forget(key)
-            self._releases.forget(key)
-            self._asked.forget(key)
-            return
+            self._forget(key)
+            return True
         if key in self._carrying_out.busy:
-            return
+            return True
         if self._rests(pod):
             self._cluster.stop_waiting(key)  # Nobody waits behind a pod that is not looked at.
-            return
+            return True
         with self._metrics.allocation_seconds.time():
             verdict = self._decided(pod)
         self._metrics.decided(type(verdict).__name__)
+        self._act(pod, verdict)
+        return isinstance(verdict, Allocate | Leave | ReleaseGate)
+
+    def _forget(self, key: PodKey) -> None:
+        self._said.pop(key, None)
+        for each in (self._judge, self._explainer, self._given, self._releases, self._asked):
+            each.forget(key)
+
+    def _act(self, pod: Pod, verdict: Verdict | LifeVerdict | JudgementPending) -> None:
+        key = pod.key
         match verdict:
             case Leave():
                 self._cluster.stop_waiting(key)
@@ -195,18 +235,25 @@ class Reconciler:
             case Blocked(message, question):
                 self._cluster.wait(key, question)
                 self._say_failed(pod, message, message)
-            case NoFit():
-                self._cluster.wait(key)
-                self._explainer.ask(key)
-            case NotFound():
-                self._cluster.wait(key, verdict.question)
-                self._explainer.ask(key)
+            case JudgementPending():
+                self._cluster.stop_waiting(key)
+                self._judge.ask(key, verdict)
+                self._say(pod, "Normal", JUDGED_LATER, judged_later(pod))
+            case NoFit() | NotFound():
+                self._fits_nowhere(pod, verdict)
             case TakeBack() | AwaitBinding() | AskForClaims() | Doomed():
                 self._about_life(pod, verdict)
             case Stuck() | Refused():
                 self._left_to_scheduler(pod, verdict)
             case Allocate():
                 self._allocate(pod, verdict)
+
+    def _fits_nowhere(self, pod: Pod, verdict: NoFit | NotFound) -> None:
+        self._cluster.wait(pod.key, verdict.question if isinstance(verdict, NotFound) else None)
+        if has_costly_selector(self._cluster.snapshot(), verdict.claims):
+            self._say_failed(pod, too_costly(pod), "costly")
+        else:
+            self._explainer.ask(pod.key)
 
     def _about_life(self, pod: Pod, verdict: LifeVerdict) -> None:
         self._cluster.wait(pod.key)
@@ -292,8 +339,10 @@ class Reconciler:
             self._carrying_out.retry_later(pod.key, pause)
         return pause > 0
 
-    def _decided(self, pod: Pod) -> Verdict | LifeVerdict:
+    def _decided(self, pod: Pod) -> Verdict | LifeVerdict | JudgementPending:
         """Decide; a mistake of ours that one pod brings to light must not stop all others."""
+        patience = self._cluster.published.inventory.patience
+        patience.later = True
         try:
             return decide_life(self._cluster, pod) or reconsider(
                 self._cluster,
@@ -307,12 +356,16 @@ class Reconciler:
                 ),
                 budget=self._budget,
             )
+        except JudgementPending as pending:
+            return pending
         except AssertionError:
             # A broken invariant: nothing that was decided on this ledger can be trusted.
             raise
         except Exception as error:
             log.exception("decision failed", pod=str(pod.key), error=repr(error))
             return Blocked(f"pod {pod.key}: internal error of Berth, please report it: {error!r}")
+        finally:
+            patience.later = False
 
     def _explain(self, pod: Pod, conflict: Conflict) -> None:
         self._say_failed(pod, one_line(conflict), cause_key(conflict))
@@ -321,9 +374,10 @@ class Reconciler:
         self._cluster.mark_dirty(key)
         self.poke()
 
-    async def _let_others_run(self) -> None:
+    async def _let_others_run(self, after: PodKey) -> None:
         loop = asyncio.get_running_loop()
-        if loop.time() - self._slice_began > SLICE_SECONDS:
+        now = loop.time()
+        if now - self._slice_began > SLICE_SECONDS or self._shares.is_over(after.namespace, now):
             await asyncio.sleep(0)
             self._slice_began = loop.time()
 
@@ -335,7 +389,3 @@ class Reconciler:
 
     def _say(self, pod: Pod, kind: str, reason: str, message: str) -> None:
         self._events.post(pod, kind, reason, message)
-
-
-def _order(pod: Pod) -> tuple[int, str, str]:
-    return (-pod.priority, pod.created, pod.uid)

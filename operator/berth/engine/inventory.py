@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from berth.cel.analyse import Projection
 from berth.engine.derived import DerivedAttributeTable
+from berth.engine.patience import Patience
 from berth.engine.pools import NodeView, gather_pools
 from berth.engine.reads import Reads
 from berth.engine.records import DeviceRecord, SliceRecord
@@ -23,6 +24,9 @@ from berth.model.devices import PoolID
 from berth.model.features import Features
 from berth.model.nodes import Node
 from berth.model.slices import DeviceTaintRule, ResourceSlice
+
+MAX_TABLES = 2048
+"""So many selectors are remembered with their verdicts."""
 
 K = TypeVar("K")
 
@@ -48,11 +52,13 @@ class Inventory:
         "_tables",
         "_views",
         "features",
+        "patience",
         "slices_by_pool",
     )
 
     def __init__(self, slices: Iterable[SliceRecord], features: Features) -> None:
         self.features = features
+        self.patience = Patience()
         self._slices: tuple[SliceRecord, ...] | None = tuple(
             record for record in slices if not self._is_hidden(record)
         )
@@ -201,9 +207,14 @@ class Inventory:
 
     def verdicts(self, expression: str) -> SelectorTable:
         """Return what the selector says of devices; one table for each text."""
-        table = self._tables.get(expression)
+        table = self._tables.pop(expression, None)
         if table is None:
-            table = self._tables[expression] = SelectorTable(expression, self._reads_of)
+            table = SelectorTable(expression, self._reads_of, self.patience)
+            if len(self._tables) >= MAX_TABLES:
+                # Users write expressions, and may write a new one for each claim: the one that
+                # was not asked for the longest goes.
+                del self._tables[next(iter(self._tables))]
+        self._tables[expression] = table
         return table
 
     def _reads_of(self, projection: Projection) -> Reads:

@@ -9,9 +9,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog
 
 from berth.controller.apierrors import ApiError, Unreachable
-from berth.controller.events import MAX_NOTE, EventRecorder, ObjectReference, TokenBucket, cut
+from berth.controller.events import (
+    DROPPED_LOG_SECONDS,
+    MAX_NOTE,
+    MAX_WAITING_OF_NAMESPACE,
+    EventRecorder,
+    ObjectReference,
+    TokenBucket,
+    cut,
+)
 from berth.controller.metrics import Metrics
 from berth.model.pods import Pod
 
@@ -185,7 +194,9 @@ async def test_one_pod_does_not_use_up_the_share_of_another(setting: Setting) ->
 
 async def test_a_queue_that_is_full_drops_and_counts(setting: Setting) -> None:
     for number in range(1003):
-        setting.recorder.post(Pod("ml", f"p{number}", uid=f"u{number}"), "Normal", "R", "m")
+        setting.recorder.post(
+            Pod(f"ml-{number % 10}", f"p{number}", uid=f"u{number}"), "Normal", "R", "m"
+        )
     assert setting.counted("dropped") == 3
 
 
@@ -263,3 +274,46 @@ def test_a_bucket_lets_a_burst_through_and_then_its_rate() -> None:
         if wait == 0:
             bucket.take(now)
     assert waits == [0, 0, 2.0, 1.0, 0, 2.0]
+
+
+def pods(namespace: str, count: int) -> list[Pod]:
+    return [Pod(namespace, f"p{n}", uid=f"{namespace}-{n}") for n in range(count)]
+
+
+async def test_one_namespace_cannot_use_up_the_events_of_all(setting: Setting) -> None:
+    for each in [*pods("greedy", 150), *pods("modest", 3)]:
+        setting.recorder.post(each, "Warning", "Failed", "does not fit")
+    await setting.settle()
+    spaces = [body["metadata"]["namespace"] for _, body in setting.posted.created]
+    assert [spaces.count(each) for each in ("greedy", "modest")] == [50, 3]
+    setting.clock.now += 2.0
+    await setting.settle()
+    assert len(setting.posted.created) == 53 + 10
+
+
+async def test_what_waits_too_long_is_dropped_counted_and_told_once_a_minute(
+    setting: Setting,
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for each in pods("greedy", MAX_WAITING_OF_NAMESPACE + 7):
+            setting.recorder.post(each, "Warning", "Failed", "does not fit")
+        setting.clock.now += DROPPED_LOG_SECONDS
+        setting.recorder.post(Pod("greedy", "last", uid="last"), "Warning", "Failed", "no")
+    get = setting.metrics.registry.get_sample_value
+    assert get("berth_events_dropped_total") == 8
+    assert setting.counted("dropped") == 8
+    assert [line["reason"] for line in lines if line["event"] == "events dropped"] == [
+        "1 since the last such line, most of namespace greedy",
+        "7 since the last such line, most of namespace greedy",
+    ]
+
+
+async def test_room_for_a_namespace_comes_back_when_its_events_are_posted(
+    setting: Setting,
+) -> None:
+    for each in pods("greedy", MAX_WAITING_OF_NAMESPACE):
+        setting.recorder.post(each, "Warning", "Failed", "does not fit")
+    await setting.settle()
+    for each in pods("greedy", MAX_WAITING_OF_NAMESPACE + 50)[-50:]:
+        setting.recorder.post(each, "Warning", "Failed", "does not fit")
+    assert setting.counted("dropped") == 0

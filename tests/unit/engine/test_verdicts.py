@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from berth.cel import CelDevice, CelRuntimeError
+from berth.engine.inventory import MAX_TABLES, Inventory
+from berth.engine.patience import JudgementPending, Patience
 from berth.engine.reads import Reads
 from berth.engine.records import DeviceRecord
 from berth.engine.verdicts import SelectorTable
@@ -103,3 +105,51 @@ def test_what_does_not_compile_says_so_for_every_device() -> None:
     verdict = table.verdict(a_record())
     assert isinstance(verdict, InvalidSelectorError)
     assert table.verdict(a_record("net.example.com")) is verdict
+
+
+ONE_TO_150 = ",".join(map(str, range(150)))
+COSTLY = f"[{ONE_TO_150}].all(x, [{','.join('123456789' * 5)}].all(y, x + y > 0))"
+LONG = f"device.driver == 'gpu.example.com' && [{ONE_TO_150},{ONE_TO_150},{ONE_TO_150}].size() > 1"
+
+
+@pytest.mark.parametrize("expression", [COSTLY, LONG])
+def test_a_costly_selector_is_left_for_later_where_asked(expression: str) -> None:
+    patience, record = Patience(), a_record()
+    patience.later = True
+    table = SelectorTable(expression, Reads, patience)
+    with pytest.raises(JudgementPending) as caught:
+        table.verdict(record)
+    assert (caught.value.table, caught.value.record) == (table, record)
+    assert table.is_costly
+    table.judge(record)
+    assert table.verdict(record) is True
+
+
+def test_a_costly_selector_is_judged_at_once_where_nobody_else_waits() -> None:
+    assert SelectorTable(COSTLY, Reads).verdict(a_record()) is True
+
+
+def test_a_cheap_selector_is_never_left_for_later() -> None:
+    patience = Patience()
+    patience.later = True
+    assert SelectorTable(MODEL, Reads, patience).verdict(a_record(model="a100")) is True
+
+
+def test_a_long_expression_that_does_not_compile_says_so_when_judged() -> None:
+    patience, record = Patience(), a_record()
+    patience.later = True
+    table = SelectorTable("device.driver == " + " " * 1000, Reads, patience)
+    with pytest.raises(JudgementPending):
+        table.verdict(record)
+    table.judge(record)
+    assert isinstance(table.verdict(record), InvalidSelectorError)
+
+
+def test_only_so_many_selectors_are_remembered_and_those_in_use_stay() -> None:
+    inventory = Inventory.build([a_slice([a_device()])])
+    kept = inventory.verdicts(MODEL)
+    for number in range(2 * MAX_TABLES):
+        inventory.verdicts(f"device.driver == '{number % (MAX_TABLES + 10)}'")
+        if number % 1000 == 0:
+            assert inventory.verdicts(MODEL) is kept
+    assert len(inventory._tables) == MAX_TABLES
