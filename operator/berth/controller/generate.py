@@ -26,6 +26,7 @@ from berth.controller.api import ApiClient
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.controller.bodies import generated_claim, generated_statuses, unreserve_patch
 from berth.controller.events import EventRecorder
+from berth.controller.fenced import TooLate
 from berth.controller.paths import claim_path, claims_path, pod_path
 from berth.explain import messages
 from berth.model.claims import DELETE_PROTECTION_FINALIZER, ClaimKey, ResourceClaim
@@ -107,6 +108,8 @@ class ClaimGenerator:
             self._busy.add(work)
             try:
                 await self._handle(work)
+            except TooLate:
+                log.info("write dropped: not the leader", reason=str(work[1]))
             except (ApiError, Unreachable) as error:
                 log.warning(
                     "claim generation failed, will retry", reason=str(work[1]), error=str(error)
@@ -185,6 +188,7 @@ class ClaimGenerator:
                 generated_statuses(pod, names),
                 "apply",
                 params={"fieldManager": FIELD_MANAGER},
+                may_send=self._may_write,
             )
         except ApiError as error:
             if error.status == HTTPStatus.NOT_FOUND:
@@ -216,7 +220,10 @@ class ClaimGenerator:
         unused = remaining == 0 and (bool(done) or claim.deleting)
         if done or (unused and claim.allocation is not None):
             raw = await self._api.patch(
-                f"{path}/status", unreserve_patch(claim, done), "merge", params=None
+                f"{path}/status",
+                unreserve_patch(claim, done),
+                "merge",
+                may_send=self._may_write,
             )
             claim = decode_claim(raw)
         if (
@@ -230,7 +237,9 @@ class ClaimGenerator:
                 "resourceVersion": claim.resource_version,
                 "finalizers": left or None,
             }
-            raw = await self._api.patch(path, {"metadata": metadata}, "merge", params=None)
+            raw = await self._api.patch(
+                path, {"metadata": metadata}, "merge", may_send=self._may_write
+            )
             claim = decode_claim(raw)
         self._cluster.apply_claim(claim)
         over = remaining == 0 and bool(claim.controller_uid) and not claim.deleting
