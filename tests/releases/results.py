@@ -92,6 +92,7 @@ def page(results: Mapping[str, Any]) -> str:
             "What works where, from the integration tests on a real control plane of each release,",
             "started as `berth local up --kubernetes RELEASE` does: no feature gate and no API is",
             "switched on that is not on by default. The number of tests is in parentheses.",
+            f"Tests: {', '.join(f'`{each}`' for each in results['tests'])}.",
             "",
             *table(head, rows),
             "",

@@ -24,6 +24,7 @@ from tests.support.releases import RELEASES
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "reference" / "releases.json"
 PAGE = RESULTS.with_suffix(".md")
+EVERY = "tests/integration"
 TEST_SECONDS = 900
 
 
@@ -32,7 +33,7 @@ def say(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - its output
 
 
-def run_release(release: str, arguments: Sequence[str]) -> results.Json:
+def run_release(release: str, tests: Sequence[str]) -> results.Json:
     """Run the tests on one release and return what they amount to."""
     programs_ = programs.control_plane(paths.tools_root(), release)
     version = next(each.version for each in programs_ if each.name == "kube-apiserver")
@@ -41,7 +42,7 @@ def run_release(release: str, arguments: Sequence[str]) -> results.Json:
         file = Path(folder) / "record.jsonl"
         file.touch()
         command = [sys.executable, "-m", "pytest", "-n0", "-q", f"--timeout={TEST_SECONDS}"]
-        command += ["-p", "tests.releases.record", *(arguments or ["tests/integration"])]
+        command += ["-p", "tests.releases.record", *tests]
         environment = {
             "BERTH_TEST_PATIENCE": "2",
             **os.environ,
@@ -57,18 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="make test-releases", description=__doc__)
     parser.add_argument("--releases", nargs="+", default=list(RELEASES), choices=RELEASES)
-    parser.add_argument("tests", nargs="*", help="paths for pytest; with these nothing is written")
+    parser.add_argument("--print-only", action="store_true", help="write no results")
+    parser.add_argument("tests", nargs="*", default=[EVERY], help="paths for pytest")
     options = parser.parse_args(arguments)
-    kept = json.loads(RESULTS.read_text())["releases"] if RESULTS.exists() else {}
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    # Results of different tests do not belong into one table.
+    kept = known["releases"] if known.get("tests") == options.tests else {}
     found = {}
     for release in options.releases:
         found[release] = run_release(release, options.tests)
-        if not options.tests:
+        if not options.print_only:
             # At once: a run of all releases takes long, and may be cut off.
             kept[release] = found[release]
             ordered = {each: kept[each] for each in RELEASES if each in kept}
-            RESULTS.write_text(json.dumps({"releases": ordered}, indent=2) + "\n")
-            PAGE.write_text(results.page({"releases": ordered}))
+            made = {"tests": options.tests, "releases": ordered}
+            RESULTS.write_text(json.dumps(made, indent=2) + "\n")
+            PAGE.write_text(results.page(made))
     for release, each in found.items():
         say(results.report(release, each))
     return 1 if any(each["failed"] or not each["passed"] for each in found.values()) else 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from berth.localcluster.spec import default_release
+
 RELEASES = ("1.34", "1.35", "1.36", "1.37")
 BASIC = "claims of pods"
 """The feature of tests that name none."""
@@ -43,6 +45,11 @@ FEATURES = {
 def at_least(release: str, since: str) -> bool:
     """Tell whether ``release`` is ``since`` or newer."""
     return [int(part) for part in release.split(".")] >= [int(part) for part in since.split(".")]
+
+
+def keeps_timestamps() -> bool:
+    """Tell whether the API server of the release under test stores ``allocationTimestamp``."""
+    return at_least(default_release(), "1.35")
 
 
 def lack(feature: str, release: str) -> str:

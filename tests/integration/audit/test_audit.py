@@ -107,6 +107,7 @@ def told(text: str, namespace: str) -> str:
     return re.sub(r"manager `[^`]+`", "manager `MANAGER`", text)
 
 
+@pytest.mark.needs("binding conditions")
 async def test_everything_is_found_and_exactly_the_safe_repairs_are_made(
     unrepaired: LocalCluster, kube: Kube, maker: Maker, policy: None
 ) -> None:

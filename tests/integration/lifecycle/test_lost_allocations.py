@@ -156,6 +156,7 @@ async def test_a_claim_that_a_running_pod_uses_is_left_alone(rig: Rig) -> None:
     assert len(after["status"]["reservedFor"]) == 2
 
 
+@pytest.mark.needs("binding conditions")
 async def test_an_allocation_without_a_timestamp_is_made_anew(rig: Rig) -> None:
     await rig.claim("c")
     await rig.held_pod("p", "c")
