@@ -20,6 +20,12 @@ from tests.support.kube_access import Access
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
+STARTS = 6
+"""How often a replica that ends before it is ready is started."""
+
+
+class EndedError(Exception):
+    """A replica ended by itself."""
 
 
 class Nursery:
@@ -103,7 +109,21 @@ class Replica:
         return self.pid != 0 and self.pid not in self.nursery.exits
 
     async def start(self, token: str) -> None:
-        """Start a new process; return when it says that it is ready."""
+        """Start a new process; return when it says that it is ready.
+
+        One that gives up before that, because the API server did not answer it, is started again,
+        as a kubelet would.
+        """
+        for last in (False,) * (STARTS - 1) + (True,):
+            try:
+                await self._start(token)
+            except EndedError:
+                if last:
+                    raise
+            else:
+                return
+
+    async def _start(self, token: str) -> None:
         self.incarnation += 1
         self.identity = f"{self.name}-{self.incarnation}"
         url = f"{self.proxy.url}/{self.identity}"
@@ -129,7 +149,7 @@ class Replica:
             async with asyncio.timeout(within):
                 while f'"event":"{event}"' not in self._compact(after):
                     if not self.running:
-                        raise AssertionError(f"{self.identity} ended: {self.tail()}")
+                        raise EndedError(f"{self.identity} ended: {self.tail()}")
                     await asyncio.sleep(0.05)
         except TimeoutError:
             text = f"{self.identity}: no log line `{event}` within {within} s: {self.tail()}"
