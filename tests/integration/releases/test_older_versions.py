@@ -15,6 +15,7 @@ import pytest
 
 from berth.cli.cluster_source import from_cluster
 from berth.localcluster import ClusterSpec, LocalCluster
+from berth.localcluster.spec import default_release
 from tests.integration.releases.conftest import (
     GATE,
     SYSTEM,
@@ -26,7 +27,15 @@ from tests.integration.releases.conftest import (
 from tests.support.helm import install_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json, Resource
-from tests.support.manifests import GPU_CLASS, devices_of, gates_of, pod
+from tests.support.manifests import (
+    GPU_CLASS,
+    claim,
+    device_request,
+    devices_of,
+    gates_of,
+    is_running,
+    pod,
+)
 from tests.support.operators import OperatorProcess
 
 pytestmark = [
@@ -126,3 +135,53 @@ async def from_template_to_node(kube: Kube, version: str) -> None:
 def flattened(version: str, exactly: Json, count: int) -> Json:
     body = {**exactly, "count": count}
     return body if version == "v1beta1" else {"exactly": body}
+
+
+RULES_IN = {"1.35": "v1alpha3", "1.36": "v1beta2"}
+"""Where releases before 1.37 have DeviceTaintRules, once they are switched on."""
+
+
+@pytest.mark.skipif(
+    default_release() not in RULES_IN,
+    reason="DeviceTaintRules cannot be, or need not be, switched on",
+)
+async def test_taint_rules_are_honoured_where_they_are_switched_on(tmp_path: Path) -> None:
+    version = RULES_IN[default_release()]
+    spec = ClusterSpec(
+        name=f"rules-{os.getpid()}",
+        nodes=1,
+        devices=2,
+        apis={f"{GROUP}/{version}": True},
+        feature_gates={"DRADeviceTaints": True, "DRADeviceTaintRules": True},
+    )
+    with await asyncio.to_thread(LocalCluster.start, spec) as cluster:
+        values = {"mode": "gated", "operator": {"deploy": False}}
+        await asyncio.to_thread(install_chart, cluster.kubeconfig, SYSTEM, values)
+        kubeconfig = await account(cluster.kubeconfig, tmp_path)
+        running = await asyncio.to_thread(
+            OperatorProcess.start, kubeconfig, tmp_path / "operator.log", within=WITHIN
+        )
+        try:
+            async with Kube.from_kubeconfig(cluster.kubeconfig) as kube:
+                namespace = await opted_in(kube)
+                await until_gated(kube, namespace)
+                await kube.create(rule_of(version, "gpu-0"))
+                await kube.create(claim("one", device_request()), namespace)
+                await kube.create(pod("one", claims=("one",)), namespace)
+                await kube.wait_for("pods", "one", is_running, namespace, within=WITHIN)
+                found = await kube.get("resourceclaims", "one", namespace)
+                assert devices_of(found) == [f"{GPU_CLASS}/node-0/gpu-1"]
+        finally:
+            running.kill()
+
+
+def rule_of(version: str, device: str) -> Json:
+    return {
+        "apiVersion": f"{GROUP}/{version}",
+        "kind": "DeviceTaintRule",
+        "metadata": {"name": "broken"},
+        "spec": {
+            "deviceSelector": {"driver": GPU_CLASS, "pool": "node-0", "device": device},
+            "taint": {"key": "example.com/broken", "effect": "NoSchedule"},
+        },
+    }
