@@ -137,7 +137,7 @@ mutate: setup ## Change engine and explain a little and see whether a test notic
 .PHONY: golden
 golden: setup ## Write the golden files anew and show what changed; read it as prose
 	BERTH_GOLDEN=write $(BIN)/pytest -n0 --ignore=tests/integration -k golden $(ARGS)
-	git --no-pager diff --stat -- tests/golden
+	git --no-pager diff --stat -- tests/golden tests/conformance/vectors/steps.json
 
 ##@ Measure
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import engine, machine, pages, selection, tables, upstream
+from bench import engine, feeds, machine, pages, selection, tables, upstream
 from bench.fleets import Json
 from berth.cli.run import GC_THRESHOLDS
 from berth.errors import BerthError
 from berth.localcluster.progress import Plain
 
-PARTS = ("engine", "cel")
+PARTS = ("engine", "cel", "feeds")
 SIZES = (100, 1000, 5000)
 QUICK_SIZES = (100, 1000)
 
@@ -74,6 +74,8 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Json:
         report["engine"] = engine.run(binary, sizes, effort, say, shapes=options.shapes)
     if "cel" in options.only:
         report["cel"] = selection.run(binary, max(sizes), quick=options.quick, say=say)
+    if "feeds" in options.only:
+        report["feeds"] = feeds.run(sizes, quick=options.quick, say=say)
     report["load"]["after"] = machine.load()
     return report
 

@@ -94,14 +94,21 @@ def _selector(  # noqa: PLR0913, PLR0917 - one row, with what it is made of
 
     def engine() -> None:
         nonlocal matches
-        matches = _select(selector, numbered)
+        matches = _select(selector, numbered, Reads(selector.projection))
+
+    reads = Reads(selector.projection)
+    _select(selector, numbered, reads)
+
+    def known() -> None:
+        _select(selector, numbered, reads)
 
     def every() -> None:
         for record in records:
             selector.matches(record.cel)
 
-    # The columns of what is read are found anew each time, as for a selector nobody has used.
+    # Devices are grouped anew each time, as for a selector that reads what none has read before.
     ours = Figure.of([each / len(records) for each in repeat(engine, seconds=5, most=most)])
+    again = Figure.of([took / len(records) for took in repeat(known, seconds=5, most=most)])
     each = Figure.of([took / len(records) for took in repeat(every, seconds=5, most=most)])
     if matches != theirs["matches"]:
         raise DifferentMatchesError(
@@ -113,14 +120,17 @@ def _selector(  # noqa: PLR0913, PLR0917 - one row, with what it is made of
         "name": name,
         "expression": expression,
         "matches": matches,
+        "groups": len(numbered.grouping(reads).samples) - 1,
         "compile": {"berth": compiling.as_json(), "upstream": go_compiling.as_json()},
         "per_device": {
             "berth": ours.as_json(),
+            "berth_known_groups": again.as_json(),
             "berth_each_device": each.as_json(),
             "upstream": go.as_json(),
             "plain": None if plain is None else plain.as_json(),
         },
         "ratio": ratio(go.median, ours.median),
+        "ratio_known_groups": ratio(go.median, again.median),
         "ratio_each_device": ratio(go.median, each.median),
         "ratio_plain": ratio(plain and plain.median, ours.median),
     }
@@ -132,8 +142,8 @@ def _compilations(expression: str, most: int) -> list[float]:
     return [micros(functools.partial(compile_selector, text)) for text in texts]
 
 
-def _select(selector: Selector, numbered: Numbered) -> int:
-    grouping = numbered.grouping(Reads(selector.projection))
+def _select(selector: Selector, numbered: Numbered, reads: Reads) -> int:
+    grouping = numbered.grouping(reads)
     verdicts = [
         False if sample is None else selector.matches(sample.cel) for sample in grouping.samples
     ]

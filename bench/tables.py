@@ -100,18 +100,21 @@ def _cel(part: Json) -> Iterator[Shown]:
     yield Shown(
         f"Selectors, per device of {part['devices']} devices",
         (
-            *("selector", "matches", "Berth", "without groups", "cel-go", "cel-python"),
-            *("times cel-go", "times cel-python", "compile", "cel-go"),
+            *("selector", "matches", "groups", "Berth", "groups known", "without groups", "cel-go"),
+            *("times", "times, groups known", "cel-python", "times", "compile", "cel-go"),
         ),
         tuple(
             (
                 each["name"],
                 str(each["matches"]),
+                str(each["groups"]),
                 time(each["per_device"]["berth"]),
+                time(each["per_device"]["berth_known_groups"]),
                 time(each["per_device"]["berth_each_device"]),
                 time(each["per_device"]["upstream"]),
-                time(each["per_device"]["plain"]),
                 _times(each["ratio"]),
+                _times(each["ratio_known_groups"]),
+                time(each["per_device"]["plain"]),
                 _times(each["ratio_plain"]),
                 time(each["compile"]["berth"]),
                 time(each["compile"]["upstream"]),
@@ -141,8 +144,8 @@ def _feeds(part: Sequence[Json]) -> Iterator[Shown]:
     yield Shown(
         "Feeds",
         (
-            *("feed", "devices", "claims", "time to ready", "events applied", "CPU per event"),
-            *("resident", "peak"),
+            *("feed", "devices", "claims", "time to ready", "events applied", "times Kopf"),
+            *("CPU per event", "resident", "peak"),
         ),
         tuple(
             (
@@ -151,6 +154,7 @@ def _feeds(part: Sequence[Json]) -> Iterator[Shown]:
                 str(each["claims"]),
                 NONE if each["ready_seconds"] is None else f"{each['ready_seconds']:.2f} s",
                 f"{each['events_per_second']:.0f}/s",
+                _times(each["ratio"]),
                 micros(each["cpu_micros_per_event"]),
                 f"{each['resident_mib']:.0f} MiB",
                 f"{each['peak_mib']:.0f} MiB",

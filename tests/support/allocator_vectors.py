@@ -160,6 +160,11 @@ def run_case(case: Case) -> tuple[Disagreement | None, int]:
     return None, steps
 
 
+def steps_of(case: Case) -> int:
+    """How many steps a case takes; 0 where it ends with an error before the search has an end."""
+    return _answer(case)[2]
+
+
 def outcome_of(case: Case) -> tuple[str, list[Any]]:
     """The outcome of a case and its results, to compare with those of another."""
     got, results, _, _ = _answer(case)

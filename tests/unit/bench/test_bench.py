@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench import __main__ as command
-from bench import engine, pages, tables
+from bench import engine, feeds, pages, tables
 from bench.measure import Figure, exponent, percentile, ratio
 from bench.questions import SHAPES, questions
 from bench.upstream import ensure, program
@@ -60,6 +60,17 @@ def test_other_devices_are_no_comparison(report: dict[str, Any]) -> None:
 
     with pytest.raises(engine.DifferentAnswersError, match="one empty 20: different answers"):
         engine._same_answer(question, found, theirs)
+
+
+@pytest.mark.timeout(300)
+def test_each_feed_brings_every_claim_and_every_event() -> None:
+    rows = feeds.run([2], quick=True, say=lambda _: None)
+
+    assert [(each["feed"], each["devices"], each["claims"], each["events"]) for each in rows] == [
+        (feed, 16, 16, 16) for feed in ("decode and apply", "informer", "kopf")
+    ]
+    assert all(each["ready_seconds"] > 0 and each["events_per_second"] > 0 for each in rows)
+    assert rows[2]["ratio"] == 1.0
 
 
 def test_growth_is_the_exponent_over_nodes() -> None:
