@@ -8,6 +8,7 @@ small run of the ordinary tests.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import random
@@ -59,7 +60,50 @@ _REPEATED = (
     ("[", "1", ", 2].sort()"),
     ("optional.of(", "1", ")"),
     ('"%s".format([', "1", "])"),
+    ("[1, 2].exists(x, ", 'device.attributes["driver.example.com"].nope', ")"),
+    ("[1, 2].filter(x, ", "x > 1", ").map(y, y > 1)"),
+    ("cel.bind(x, [", "1", "], [x, x] == [x, x])"),
+    ("cel.bind(x, dyn([", "1", ", 1]), x == x)"),
+    ("optional.of(1).optMap(x, ", "x", ").orValue(1)"),
+    ("{1: ", "1", "}.transformMap(k, v, v)"),
+    ("", "true", "|| true"),
+    ("", "false", "|| false || 1/0 == 1"),
 )
+_TEN = "[0,1,2,3,4,5,6,7,8,9]"
+_DRIVER = 'device.attributes["driver.example.com"]'
+_RANGES = (
+    _TEN,
+    _TEN,
+    "lists.range(1000)",
+    "lists.range(300000)",
+    "l",
+    "l",
+    "m",
+    "device.attributes",
+)
+_LOOPS = (
+    "{}.all({}, {})", "{}.exists({}, {})", "{}.exists_one({}, {})", "{}.filter({}, {}).size() == 0",
+    "{}.map({}, {}).size() > 0", "{}.map({}, false, {}).size() == 0", "{}.all(i, {}, {})",
+    "{}.transformList(i, {}, {}).size() == 0", "{}.transformMap(i, {}, {}).size() == 0",
+    "{}.transformMap(i, {}, false, {}).size() == 0", "{}.sortBy({}, {}).size() == 0",
+)  # fmt: skip
+_PIECES = ('"a"', '"1"', '"a&"', '"a."', "string(z)", '"%"', '"/"', '""')
+_BODIES = (
+    "x >= 0", "x > 9", "1 / 0 == x", "x / 0 == x / 0", "l == l", "n == n", "x in l", "x in m",
+    "m[x] == x", "l[x] == x", "(l + l).size() > 0", "[n].flatten().size() > 0", "false", "true",
+    "x in [1, 2]", f"{_DRIVER}.nope", f"has({_DRIVER}.nope.x)", f"{_DRIVER}.?nope.orValue(1) == 1",
+    'int("a" + string(x)) == 1', '"%.999f%s".format([1.0, n]) == ""', "s.matches('(a|aa)+$')",
+    's.matches("(.{1000})(.{900})z")',
+    's.findAll("a?").size() == 0', 's.replace("", "b").size() == 0', 's.split("").size() == 0',
+    's.contains(s + "b")', "[s, s, s].join(s).size() == 0", "quantity(string(x)) == quantity(s)",
+    'quantity("1e4000").add(quantity("1")).isInteger()', "semver(s).major() == x", "isURL(s)",
+    'ip("2001:db8::1").isGlobalUnicast()', 'cidr("10.0.0.0/8").containsIP(s)', "isQuantity(s)",
+    'timestamp(x).getHours("Europe/Berlin") == 1', 'timestamp(x).getDate("no/zone") == 1',
+    'url("https://a/?" + s).getQuery().size() == 0', "l.indexOf(x) == 0", "l.sum() == x",
+    "n.distinct().size() == 0", "sets.equivalent(n, n)", "sets.contains(l, l)", "l.min() == x",
+    "[x, x, x].sort().size() == 0", "optional.of(x).optMap(y, y > 9).orValue(false)", "l != l",
+    "cel.bind(y, x, y > 9)", "true ? x > 9 : x > 8", '"" == ""', "n in dyn(n)", "dyn(x) == s",
+)  # fmt: skip
 
 
 def scale() -> int:
@@ -83,14 +127,21 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def expressions(seed: int, count: int) -> Iterator[str]:
-    """Yield CEL texts: mutated recorded ones, sequences of tokens, repetitions and noise."""
+    """Yield different CEL texts: mutated recorded ones, sequences of tokens, noise, and two kinds
+    that are meant to take long: repetitions, and loops around what is slow or free of cost.
+    """
     rng = random.Random(seed)
     known = [case["expr"] for file in (CASES, VECTORS / "cel-random.jsonl") for case in cases(file)]
     makers: tuple[Callable[[random.Random, Sequence[str]], str], ...] = (
-        _mutated, _mutated, _mutated, _spliced, _spliced, _tokens, _tokens, _repeated, _noise,
+        *(_mutated,) * 12, *(_spliced,) * 7, *(_tokens,) * 6, *(_noise,) * 3, _repeated, _heavy,
     )  # fmt: skip
-    for _ in range(count):
-        yield rng.choice(makers)(rng, known)
+    seen: set[bytes] = set()
+    while len(seen) < count:
+        text = rng.choice(makers)(rng, known)
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield text
 
 
 def objects(seed: int, count: int) -> Iterator[tuple[str, Any]]:
@@ -200,6 +251,33 @@ def _repeated(rng: random.Random, known: Sequence[str]) -> str:
     count = rng.choice((1, 3, 6, 9, 20, 60, 120, 200, 248, 251, 1000))
     text = before * count + middle + after * count
     return text + rng.choice(("", "", " == 1", " || true", ".size() > 0"))
+
+
+def _heavy(rng: random.Random, _known: Sequence[str]) -> str:
+    """Return loops inside each other around bodies that may take longer than they cost."""
+    bodies = rng.choices(_BODIES, k=rng.choice((1, 1, 2, 4, 30)))
+    text = rng.choice((" && ", " || ")).join(f"({body})" for body in bodies)
+    outermost = rng.choice((1, 2, 4, 6, 8))
+    for depth in range(outermost):
+        name = "x" if depth == outermost - 1 or rng.random() < 0.5 else f"x{depth}"
+        text = rng.choice(_LOOPS).format(rng.choice(_RANGES), name, text)
+    if rng.random() < 0.3:
+        text = rng.choice((" && ", " || ")).join([f"({text})"] * rng.choice((2, 10, 50)))
+    large = rng.choice((10, 1000, 100_000))
+    bound = {
+        "l": f"lists.range({large})",
+        "m": f"lists.range({min(large, 9000)}).transformMap(j, z, z)",
+        "n": rng.choice(("[l, l]", "[[l], [l]]", "[[[1]], [l]]", "[{1: l}]")),
+        "s": f"lists.range({min(large, 9000)}).map(z, {rng.choice(_PIECES)}).join()",
+    }
+    for name, value in reversed(bound.items()):
+        text = f"cel.bind({name}, {value}, {text})"
+    if rng.random() < 0.3:
+        # A list that doubles with each name, at the same cost.
+        times = rng.choice((10, 25, 60))
+        doubled = "cel.bind(n, [n, n], " * times + "cel.bind(s, "
+        text = text.replace("cel.bind(s, ", doubled, 1) + ")" * times
+    return text
 
 
 def _noise(rng: random.Random, _known: Sequence[str]) -> str:

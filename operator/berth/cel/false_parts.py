@@ -13,7 +13,7 @@ from typing import Any
 
 from berth.cel import closures as c
 from berth.cel.analyse import Place, Scope, place
-from berth.cel.compile import Compiler
+from berth.cel.cost_units import LIMIT
 from berth.cel.device import CelDevice
 from berth.cel.parse import parse
 from berth.cel.selector import Selector, compile_selector
@@ -34,7 +34,12 @@ from berth.cel.syntax import (
     children,
 )
 from berth.cel.value_text import value_text
+from berth.cel.values import CelAbortError
+from berth.cel.work import MOST
 from berth.errors import CelRuntimeError, InvalidSelectorError
+
+_SPENT, _TAKEN = LIMIT * 3 // 4, MOST * 3 // 4
+"""What an evaluation may not use again where its steps are counted."""
 
 _PLAIN_FIELDS = (("driver",), ("allowMultipleAllocations",))
 
@@ -53,14 +58,21 @@ class FalsePart:
 
 
 def explain_false(selector: Selector, device: CelDevice) -> tuple[FalsePart, ...]:
-    """Return the parts that make the selector false, or nothing if it is not false."""
+    """Return the parts that make the selector false, or nothing if it is not false.
+
+    For a selector that takes too long to evaluate it once more, that is the whole of it.
+    """
     search = _Search(selector, device)
     root = selector.checked.root
     try:
-        return tuple(search.false(root)) if search.value(root) is False else ()
+        value = search.value(root)
+        if value is not False and type(value) is not CelAbortError:
+            return ()
+        parts = tuple(search.false(root)) if value is False else ()
     except RecursionError:
         # The selector is nested nearly too deeply to be evaluated at all.
-        return (FalsePart(root.span, selector.expression, ()),)
+        parts = ()
+    return parts or (FalsePart(root.span, selector.expression, ()),)
 
 
 def guard_for(error: CelRuntimeError, selector: Selector) -> str | None:
@@ -84,20 +96,21 @@ def guard_for(error: CelRuntimeError, selector: Selector) -> str | None:
     return guard if cured else None
 
 
-class _Search(Compiler):
+class _Search:
     """Evaluates parts of one selector on one device, with the names that are bound around them."""
 
     def __init__(self, selector: Selector, device: CelDevice) -> None:
-        super().__init__(selector.checked)
+        self.compiler = selector.compiler()
         self.text = selector.expression
         self.device = device
-        self.frame: list[Any] = []
+        # Nobody waits for the parts of what took long already: then it is blamed as a whole.
+        self.frame: list[Any] = [_SPENT, _TAKEN] if selector.metered else []
         self.places: Scope = {}
 
     def value(self, node: Node) -> Any:
         """Return the value of ``node``, or its error; steps of all evaluations add up."""
-        closure = self.visit(node)
-        self.frame.extend([0] * (self.slots - len(self.frame)))
+        closure = self.compiler.visit(node)
+        self.frame.extend([0] * (self.compiler.slots - len(self.frame)))
         try:
             return closure(self.device, self.frame)
         except CelRuntimeError as error:
@@ -126,15 +139,17 @@ class _Search(Compiler):
         return self.false(node.test) if holds is False else [self._whole(node)]
 
     def _false_body(self, node: Bind) -> list[FalsePart]:
-        closure = self.visit(node.value)
-        slot = self._slot()
-        self.frame.extend([0] * (self.slots - len(self.frame)))
+        compiler = self.compiler
+        closure = compiler.visit(node.value)
+        slot = compiler.slots
+        compiler.slots += 1
+        self.frame.extend([0] * (compiler.slots - len(self.frame)))
         self.frame[slot] = c.Lazy(closure)
-        scope, places = self.scope, self.places
-        self.scope = {**scope, node.name: (slot, True)}
+        scope, places = compiler.scope, self.places
+        compiler.scope = {**scope, node.name: (slot, True)}
         self.places = {**places, node.name: place(node.value, places)}
         parts = self.false(node.body)
-        self.scope, self.places = scope, places
+        compiler.scope, self.places = scope, places
         return parts
 
     def _whole(self, node: Node) -> FalsePart:

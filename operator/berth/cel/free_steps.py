@@ -11,11 +11,25 @@ from collections.abc import Mapping
 from typing import Final
 
 from berth.cel.check import Checked
-from berth.cel.syntax import Bind, Call, Fold, ListLiteral, MapLiteral, Node, OptMap, children
+from berth.cel.library_regex import REGEX_FUNCTIONS, program_size
+from berth.cel.syntax import (
+    Bind,
+    Call,
+    Fold,
+    ListLiteral,
+    Literal,
+    MapLiteral,
+    Node,
+    OptMap,
+    children,
+)
 from berth.cel.types import Type
 
 _MOST: Final = 50_000
 """Nodes that may be evaluated without being counted."""
+
+_SHORT, _SMALL = 256, 1000
+"""Characters and instructions of a pattern that is not a large one."""
 
 _REPEATING = (Bind, Fold, OptMap)
 _BUILDING = (ListLiteral, MapLiteral, Fold)
@@ -47,8 +61,16 @@ def _may_grow(node: Node, checked: Checked) -> bool:
     """Tell whether the value of ``node`` may hold a list or map, or be a longer one, for free."""
     if isinstance(node, Call):
         joins = node.function == "_+_" and checked.types[node].name in _NESTING
-        return joins or node.function == "format"
+        large = node.function in REGEX_FUNCTIONS and not _small_pattern(node)
+        return joins or large or node.function == "format"
     return isinstance(node, _BUILDING) and any(map(_nests, checked.types[node].params))
+
+
+def _small_pattern(node: Call) -> bool:
+    """Tell whether a call has a pattern that takes no longer than its length lets expect."""
+    pattern = node.args[-1] if node.function != "findAll" or len(node.args) < 2 else node.args[0]
+    text = pattern.value if isinstance(pattern, Literal) else None
+    return isinstance(text, str) and len(text) < _SHORT and program_size(text) < _SMALL
 
 
 def _nests(kind: Type) -> bool:

@@ -53,6 +53,14 @@ def compile_pattern(pattern: str) -> Any:
         raise CelRuntimeError(f"error parsing regexp: {text}") from None
 
 
+def program_size(pattern: str) -> int:
+    """Return how many instructions the compiled pattern has; 0 if it does not compile."""
+    try:
+        return int(compile_pattern(pattern).programsize)
+    except CelRuntimeError:
+        return 0
+
+
 def _matches(text: str, pattern: str) -> bool:
     return compile_pattern(pattern).search(text) is not None
 
@@ -64,17 +72,15 @@ def _find(text: str, pattern: str) -> str:
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> tuple[str, ...]:
     """Return the matches as Go finds them: an empty one that abuts the last is left out."""
-    compiled = compile_pattern(pattern)
     found: list[str] = []
-    position, last_end = 0, -1
-    while position <= len(text) and len(found) != limit:
-        match = compiled.search(text, position)
-        if match is None:
+    last_end = -1
+    # One pass: every new search would encode all of the text again.
+    for match in compile_pattern(pattern).finditer(text):
+        if len(found) == limit:
             break
         start, end = match.span()
         if end > start or end != last_end:
             found.append(text[start:end])
-        position = end if end > start else end + 1
         last_end = end
     return tuple(found)
 

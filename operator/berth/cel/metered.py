@@ -153,7 +153,8 @@ class MeteredCompiler(Compiler):
         prepared = node.function in REGEX_FUNCTIONS and parts[1] in self.constants
         both = len(parts) == 2 and not prepared and node.function not in _IN_ORDER
         closure = calls.call(node.function, candidates, compiled, charge, both=both, span=node.span)
-        if all(part in self.constants or part in self.known for part in parts):
+        small = self.checked.types[node].name not in _LARGE
+        if small and all(part in self.constants or part in self.known for part in parts):
             return self._settled(node, closure)
         return closure
 
@@ -164,7 +165,8 @@ class MeteredCompiler(Compiler):
             value = closure(None, frame)
         except CelRuntimeError:
             return closure
-        if type(value) in _LARGE or (isinstance(value, str | bytes) and len(value) > MAX_LENGTH):
+        long = isinstance(value, str | bytes) and len(value) > MAX_LENGTH
+        if long or type(value) is CelRuntimeError:
             return closure
         self.known[node] = value
         return meters.settled(value, frame[0], closure)
@@ -208,5 +210,5 @@ class MeteredCompiler(Compiler):
 _IN_ORDER = frozenset(("format",))
 """Functions of two arguments that upstream calls like those of many: the first error ends it."""
 
-_LARGE = (tuple, dict, CelRuntimeError)
-"""Classes of results that are made anew each time: what is large, and what fails."""
+_LARGE = frozenset(("list", "map", "dyn"))
+"""Types of results that may be large, and are made anew each time."""

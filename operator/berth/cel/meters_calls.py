@@ -19,7 +19,7 @@ from berth.cel.meters import TOO_EXPENSIVE, caught, more, spend
 from berth.cel.overloads import Body, Overload
 from berth.cel.syntax import Span
 from berth.cel.values import CelAbortError
-from berth.cel.work import NESTED, QUICK, SLOW, WEIGHTS, weigh
+from berth.cel.work import NESTED, QUICK, SLOW, SLOWER, WEIGHTS, weigh
 from berth.errors import CelRuntimeError
 
 Closure: TypeAlias = Callable[[Any, Any], Any]
@@ -27,6 +27,13 @@ Operation: TypeAlias = Callable[[Sequence[Any], Any], Any]
 """Takes the arguments and the frame; returns the result or its error."""
 
 _SIZED = (str, bytes)
+_LONG = frozenset(
+    (
+        *("sets.contains", "sets.intersects", "sets.equivalent", "distinct", "sort"),
+        *("matches", "find", "findAll", "contains", "indexOf", "lastIndexOf", "replace", "split"),
+    )
+)
+"""Functions that may take long, and whose cost follows from their arguments alone."""
 
 
 def call(  # noqa: PLR0913 - the parts of one node
@@ -44,7 +51,9 @@ def call(  # noqa: PLR0913 - the parts of one node
     if name in ("_==_", "_!=_"):
         return _equality(parts[0], parts[1], charge, negated=name == "_!=_", span=span)
     operation = _operation(name, candidates, span)
-    plain = candidates[0].function in QUICK and candidates[0].function not in WEIGHTS
+    if candidates[0].function in _LONG:
+        operation = _affordable(operation, charge, span)
+    plain = candidates[0].function in QUICK - _LONG and candidates[0].function not in WEIGHTS
     if len(parts) == 1 and charge is one and plain:
         body = candidates[0].body
         find = by_first(candidates).get
@@ -216,6 +225,18 @@ def _equality(
     return run
 
 
+def _affordable(operation: Operation, charge: Charge, span: Span) -> Operation:
+    """Stop before a call that would take long, and whose cost is beyond the limit."""
+
+    def run(args: Sequence[Any], frame: Any) -> Any:
+        amount = charge(args, None)
+        if frame[0] + amount > LIMIT:
+            spend(frame, amount, span)
+        return operation(args, frame)
+
+    return run
+
+
 def _operation(name: str, candidates: tuple[Overload, ...], span: Span) -> Operation:
     """Choose the overload by the types of the values, and call it."""
     chosen: dict[tuple[type, ...], Body] = {}
@@ -224,7 +245,8 @@ def _operation(name: str, candidates: tuple[Overload, ...], span: Span) -> Opera
     by_class = all(inner.is_variable for kind in params for inner in kind.params)
     missing = CelRuntimeError(f"no such overload: `{name}`", span)
     weight = WEIGHTS.get(candidates[0].function)
-    slow = 0 if candidates[0].function in QUICK else SLOW
+    function = candidates[0].function
+    slow = 0 if function in QUICK else SLOW * 4 if function in SLOWER else SLOW
 
     def find(args: Sequence[Any]) -> Body | None:
         classes = tuple(map(type, args))

@@ -43,9 +43,18 @@ class Program:
 
     ``max_cost`` is the worst-case estimate, which the API server compares with its limit when an
     expression is written; an expression that is stored runs until its actual cost reaches that.
+    ``metered`` tells whether its steps are counted, which an estimate well below makes needless.
     """
 
-    __slots__ = ("_closure", "_slots", "checked", "expression", "max_cost", "projection")
+    __slots__ = (
+        "_closure",
+        "_slots",
+        "checked",
+        "expression",
+        "max_cost",
+        "metered",
+        "projection",
+    )
 
     def __init__(self, expression: str, checked: Checked) -> None:
         self.expression = expression
@@ -53,10 +62,14 @@ class Program:
         self.projection: Projection = analyse(checked.root)
         self.max_cost, ranges = worst_case(checked)
         # An estimate is no strict bound, but it is never far below; so is no meter needed here.
-        metered = self.max_cost > LIMIT // 2 or need_counting(checked, ranges)
-        compiler = MeteredCompiler(checked) if metered else Compiler(checked)
+        self.metered = self.max_cost > LIMIT // 2 or need_counting(checked, ranges)
+        compiler = self.compiler()
         self._closure: Closure = compiler.compile()
         self._slots = compiler.slots
+
+    def compiler(self) -> Compiler:
+        """Return a compiler for parts of the expression, of the kind that the whole needs."""
+        return MeteredCompiler(self.checked) if self.metered else Compiler(self.checked)
 
     def evaluate(self, device: CelDevice) -> Any:
         """Return the value of the expression on ``device``.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from berth.cel.library_regex import program_size
 from berth.cel.syntax import Span
 from berth.cel.values import CelAbortError, DomainMap, Optional
 
@@ -27,6 +28,14 @@ RAISED: Final = 4
 
 SLOW: Final = 4
 """Steps that a call of a function counts for which is not in ``QUICK``."""
+
+SLOWER: Final = frozenset(
+    (
+        *("ip", "isIP", "ip.isCanonical", "cidr", "isCIDR", "containsIP", "containsCIDR"),
+        *("url", "isURL", "timestamp", "format", "validate"),
+    )
+)
+"""Functions of which a call counts for four times as many."""
 
 QUICK: Final = frozenset(
     (
@@ -47,6 +56,8 @@ _COPIED = 5
 """As a power of two: items that are copied in the time of one step."""
 _READ = 2
 """As a power of two: characters or items that are read in the time of one step."""
+_MATCHED = 9
+"""As a power of two: instructions of a pattern that are tried in the time of one step."""
 _CLAUSE = 8
 """Steps that a clause of ``format`` counts for."""
 
@@ -125,6 +136,17 @@ def _joined(args: Sequence[Any], frame: Any, span: Span | None) -> None:
     work(frame, len(args[0]) >> _READ, span)
 
 
+def _matched(args: Sequence[Any], frame: Any, span: Span | None) -> None:
+    # A pattern with large repetitions takes that long for each character.
+    work(frame, len(args[0]) * program_size(args[1]) >> _MATCHED, span)
+
+
+def _matched_often(args: Sequence[Any], frame: Any, span: Span | None) -> None:
+    _matched(args, frame, span)
+    # There may be a match at each character.
+    work(frame, len(args[0]) * SLOW * 2, span)
+
+
 def _taken_apart(args: Sequence[Any], frame: Any, span: Span | None) -> None:
     work(frame, len(args[0].text) >> _READ, span)
 
@@ -141,6 +163,8 @@ WEIGHTS: Mapping[str, Callable[[Sequence[Any], Any, Span | None], None]] = Mappi
         "sets.equivalent": _each_with_each_twice,
         "format": _formatted,
         "join": _joined,
+        **dict.fromkeys(("matches", "find"), _matched),
+        "findAll": _matched_often,
         **dict.fromkeys(
             ("getEscapedPath", "getHost", "getHostname", "getPort", "getQuery"), _taken_apart
         ),
