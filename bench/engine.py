@@ -52,12 +52,25 @@ def sampled(nodes: int) -> int:
     return max(nodes * percent // 100, SMALLEST_SAMPLE)
 
 
-def run(
-    binary: Path, sizes: Sequence[int], effort: Effort, say: Say, *, shapes: Sequence[str] = ()
+def run(  # noqa: PLR0913 - what is measured, and how long
+    binary: Path,
+    sizes: Sequence[int],
+    effort: Effort,
+    say: Say,
+    *,
+    shapes: Sequence[str] = (),
+    small: bool = False,
 ) -> Json:
-    """Return the cases of every size, and their growth over sizes."""
+    """Return the cases of every size, and their growth over sizes.
+
+    ``small`` worst cases end on both sides, so that answers can be compared.
+    """
     cases = [case for nodes in sizes for case in _of_size(binary, nodes, effort, say, shapes)]
-    return {"cases": cases, "growth": growth(cases), "worst": worst(binary, effort, say)}
+    return {
+        "cases": cases,
+        "growth": growth(cases),
+        "worst": worst(binary, effort, say, small=small),
+    }
 
 
 def worst(binary: Path, effort: Effort, say: Say, *, small: bool = False) -> list[Json]:

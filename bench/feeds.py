@@ -46,20 +46,17 @@ def run(sizes: Sequence[int], *, quick: bool, say: Callable[[str], None]) -> lis
 
 @contextmanager
 def _server(devices: int, claims: int, events: int) -> Iterator[str]:
-    process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "bench.feed_server", *map(str, (devices, claims, events))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        address = process.stdout.readline().strip() if process.stdout else ""
-        if not address:
-            raise FeedError(f"feeds: server ended: exit code {process.wait()}")
-        yield address
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-m", "bench.feed_server", *map(str, (devices, claims, events))]
+    with subprocess.Popen(  # noqa: S603 - this very program
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            address = process.stdout.readline().strip() if process.stdout else ""
+            if not address:
+                raise FeedError(f"feeds: server ended: exit code {process.wait()}")
+            yield address
+        finally:
+            process.kill()
 
 
 def _read(feed: str, address: str, devices: int, claims: int, events: int) -> Json:

@@ -28,7 +28,7 @@ def report() -> dict[str, Any]:
     built = build.binary_of(program(), cache_root())
     if not built.is_file() and find_go(cache_root()) is None:
         pytest.skip("neither the built program nor a Go to build it with is here")
-    return engine.run(ensure(), [NODES], SMALL, lambda _: None)
+    return engine.run(ensure(), [NODES], SMALL, lambda _: None, small=True)
 
 
 @pytest.mark.timeout(600)  # The first time, the Go program is built.
@@ -43,6 +43,12 @@ def test_both_sides_choose_the_same_devices_in_every_case(report: dict[str, Any]
     assert len(cases) == len(SHAPES) * 6
     assert not any(each["upstream_capped"] for each in cases)
     assert {each["upstream_tried"] for each in cases if not each["node"]} == {NODES}
+
+
+def test_worst_cases_are_refused_on_both_sides(report: dict[str, Any]) -> None:
+    assert [(each["node"], each["upstream_capped"]) for each in report["worst"]] == [
+        ("", False)
+    ] * 4
 
 
 def test_a_case_has_both_figures_and_their_ratio(report: dict[str, Any]) -> None:
@@ -97,7 +103,7 @@ def test_the_figures_go_between_the_marks_of_the_page(report: dict[str, Any]) ->
         "machine": {"cores": 2, "cpu": "a CPU", "memory_mib": 1024},
         "versions": {"commit": "abc"},
         "load": {"before": [0.5, 0, 0], "after": [1.5, 0, 0]},
-        "engine": {**report, "worst": []},
+        "engine": report,
     }
     page = f"# Title\n\n{pages.BEGIN}\n\nold\n\n{pages.END}\n\nend\n"
 
