@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from berth.cli.cluster_source import (
     Context,
@@ -31,6 +30,7 @@ from berth.cli.output import (
     bad_input,
     coloured,
     console,
+    one_line,
     usable_input,
     warn,
     write_data,
@@ -91,15 +91,15 @@ def show(answer: Answer, out: Console) -> None:
     if answer.conflict is not None:
         out.print(coloured(tree_lines(answer.conflict)))
     elif not answer.fits:
-        out.print(Text(answer.message, "bold red"))
+        out.print(one_line((answer.message, "bold red")))
     else:
-        out.print(Text(f"{who} {_verdict(answer)}", "bold green"))
+        out.print(one_line((f"{who} {_verdict(answer)}", "bold green")))
         for held in answer.held:
             verb = "holds" if held.is_now else "would get"
             devices = ", ".join(held.devices) or "no devices"
-            out.print(Text.assemble("  claim ", (str(held.claim), "cyan"), f" {verb} {devices}"))
+            out.print(one_line("  claim ", (str(held.claim), "cyan"), f" {verb} {devices}"))
     for note in answer.notes:
-        out.print(Text.assemble(("note: ", "bold"), note))
+        out.print(one_line(("note: ", "bold"), note))
 
 
 def _verdict(answer: Answer) -> str:

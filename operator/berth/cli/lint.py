@@ -20,6 +20,7 @@ from berth.cli.output import (
     Output,
     bad_input,
     console,
+    one_line,
     usable_input,
     write_data,
 )
@@ -56,10 +57,10 @@ def lint(
 
 def _show(found: tuple[Checked, ...], out: Console) -> None:
     for each in found:
-        out.print(Text.assemble((each.where, "bold"), f": {_summary(each)}"))
+        out.print(one_line((each.where, "bold"), f": {_summary(each)}"))
         for finding in each.findings:
             style = STYLES[finding.level]
-            out.print(Text.assemble("  ", (finding.level.value, style), f": {finding.detail}"))
+            out.print(one_line("  ", (finding.level.value, style), f": {finding.detail}"))
             if finding.span is not None:
                 _show_span(each.expression, finding.span, style, out)
     errors = sum(each.is_bad for each in found)
@@ -81,5 +82,5 @@ def _show_span(expression: str, span: tuple[int, int], style: str, out: Console)
     line_end = expression.find("\n", start)
     line_end = len(expression) if line_end < 0 else line_end
     width = max(1, min(end, line_end) - start)
-    out.print(Text(f"    {expression[line_start:line_end]}"))
+    out.print(one_line(f"    {expression[line_start:line_end]}"))
     out.print(Text(f"    {' ' * (start - line_start)}{'^' * width}", style))

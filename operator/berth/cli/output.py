@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,11 +19,13 @@ from typing import Annotated, Any, NoReturn
 import orjson
 import typer
 import yaml
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from berth.audit.words import printable
 from berth.errors import BerthError
 from berth.explain.tree import Line, Style
 
@@ -41,6 +44,10 @@ STYLES = {
     Style.BLANK: "",
 }
 _NAMED = re.compile(r"`[^`]+`")
+_UNSEEN = re.compile(
+    r"[\x7f-\xa0\xad\u0600-\u0605\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff]"
+)
+"""What JSON leaves as it is, and a terminal obeys or does not show."""
 
 
 class Output(StrEnum):
@@ -54,33 +61,64 @@ class Output(StrEnum):
 Format = Annotated[Output, typer.Option("--output", "-o", help="How results are written.")]
 
 
+class _SafeConsole(Console):
+    """Writes texts out of API objects and files so that none of them can steer the terminal."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else _visible(text), style, control)
+
+
+def _visible(text: str) -> str:
+    """Return ``text`` with its line breaks, and all else that is not printable as escapes."""
+    if text.isprintable() or text == "\n":
+        return text
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
 def console() -> Console:
     """Return the console of standard output; plain, and of any width, when piped."""
-    made = Console(highlight=False, emoji=False, markup=False)
+    made = _SafeConsole(highlight=False, emoji=False, markup=False)
     if not made.is_terminal:
         # A pipe has no width: what is longer than 80 characters must not be broken.
-        made = Console(highlight=False, emoji=False, markup=False, width=100_000)
+        made = _SafeConsole(highlight=False, emoji=False, markup=False, width=100_000)
     return made
 
 
 def write_data(data: Any, output: Output) -> None:
     """Write ``data`` as JSON or YAML."""
     if output is Output.JSON:
-        typer.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
+        text = orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+        typer.echo(_UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text))
     else:
-        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+        if not text.replace("\n", "").isprintable():
+            text = yaml.safe_dump(data, sort_keys=False, allow_unicode=False)
+        typer.echo(text, nl=False)
 
 
 def coloured(lines: Iterable[Line]) -> Text:
     """Return the lines of a conflict tree, each in the colour of what it is."""
     text = Text()
     for number, line in enumerate(lines):
-        said = Text(line.text, STYLES[line.style])
+        said = Text(printable(line.text), STYLES[line.style])
         said.highlight_regex(_NAMED, "cyan")
         text.append("\n" if number else "")
         text.append(line.indent, "dim")
         text.append_text(said)
     return text
+
+
+def one_line(*parts: str | tuple[str, str]) -> Text:
+    """Return texts, each with its style where it has one, as one line whatever is in them."""
+    return Text.assemble(
+        *(
+            printable(each) if isinstance(each, str) else (printable(each[0]), each[1])
+            for each in parts
+        )
+    )
 
 
 def print_table(table: Table, out: Console) -> None:
@@ -96,7 +134,7 @@ def print_table(table: Table, out: Console) -> None:
 
 def warn(message: str) -> None:
     """Write one line to standard error."""
-    typer.echo(message, err=True)
+    typer.echo(printable(message), err=True)
 
 
 def bad_input(message: str) -> NoReturn:

@@ -33,6 +33,7 @@ from berth.cli.output import (
     Output,
     bad_input,
     console,
+    one_line,
     print_table,
     progress,
     usable_input,
@@ -90,7 +91,8 @@ def simulate(
         write_data(_data(answers), output)
     wrong = () if source.scenario is None else mismatches(source.scenario, answers)
     for line in wrong:
-        warn(f"not as expected: {line}")
+        for part in f"not as expected: {line}".split("\n"):
+            warn(part)
     raise typer.Exit(YES if _is_yes(source, answers, wrong) else NO)
 
 
@@ -134,9 +136,9 @@ def _show(answers: tuple[Answer, ...], out: Console) -> None:
         held = "; ".join(f"{one.claim.name}: {', '.join(one.devices)}" for one in each.held)
         table.add_row(
             Text("yes", "green") if each.fits else Text("no", "red"),
-            Text(f"{each.kind} {each.name}"),
-            Text(each.node or "-"),
-            Text(held or "no claims") if each.fits else Text(each.reason),
+            one_line(f"{each.kind} {each.name}"),
+            one_line(each.node or "-"),
+            one_line(held or "no claims") if each.fits else one_line(each.reason),
         )
     print_table(table, out)
     out.print(f"{sum(each.fits for each in answers)} of {len(answers)} placed")

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import structlog
 
+from berth.audit.words import printable
 from berth.controller.api import ApiClient, event_path, events_path
 from berth.controller.apierrors import ApiError, Unreachable
 from berth.model.pods import Pod
@@ -166,7 +167,7 @@ class EventRecorder:
             pod: What it is about.
             type_: ``Normal`` or ``Warning``.
             reason: PascalCase word, from a small set.
-            message: One line; cut to what the API accepts.
+            message: One line; cut to what the API accepts, and made printable.
             action: PascalCase word for what Berth tried to do.
         """
         about = ObjectReference("v1", "Pod", pod.namespace, pod.name, pod.uid)
@@ -181,7 +182,7 @@ class EventRecorder:
         action: str = "Reconcile",
     ) -> None:
         """Have an event about any object posted; as `post`."""
-        event = _Waiting(about, type_, reason, cut(message), action)
+        event = _Waiting(about, type_, reason, cut(printable(message)), action)
         subject = Subject(about.uid, reason)
         said = self._said.get(subject)
         if said is not None and said.event.message == event.message:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
 
 import structlog
+
+from berth.audit.words import printable
 
 LogFormat = Literal["auto", "json", "pretty"]
 
@@ -82,7 +84,11 @@ def configure_logging(
     )
     rendering: list[Any]
     if pretty:
-        rendering = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        rendering = [
+            structlog.processors.format_exc_info,
+            _make_printable,
+            structlog.dev.ConsoleRenderer(colors=stream.isatty()),
+        ]
     else:
         rendering = [
             structlog.processors.format_exc_info,
@@ -99,6 +105,16 @@ def configure_logging(
     root.handlers[:] = [handler]
     root.setLevel(number)
     _quieten(number)
+
+
+def _make_printable(_: object, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Escape what could move the cursor or begin a line; JSON does so by itself."""
+    for key, value in line.items():
+        if key == "exception":
+            line[key] = "\n".join(printable(each) for each in str(value).split("\n"))
+        elif isinstance(value, str):
+            line[key] = printable(value)
+    return line
 
 
 _EXTRAS = tuple(KEYS)
