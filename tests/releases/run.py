@@ -54,6 +54,16 @@ def run_release(release: str, tests: Sequence[str]) -> results.Json:
     return results.summary(version, lines)
 
 
+def write(tests: Sequence[str], release: str, found: results.Json) -> None:
+    """Put one release's result into the table; results of other tests do not stay in it."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    kept = known["releases"] if known.get("tests") == tests else {}
+    kept[release] = found
+    made = {"tests": tests, "releases": {each: kept[each] for each in RELEASES if each in kept}}
+    RESULTS.write_text(json.dumps(made, indent=2) + "\n")
+    PAGE.write_text(results.page(made))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return the exit code."""
     parser = argparse.ArgumentParser(prog="make test-releases", description=__doc__)
@@ -61,19 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--print-only", action="store_true", help="write no results")
     parser.add_argument("tests", nargs="*", default=[EVERY], help="paths for pytest")
     options = parser.parse_args(arguments)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    # Results of different tests do not belong into one table.
-    kept = known["releases"] if known.get("tests") == options.tests else {}
     found = {}
     for release in options.releases:
         found[release] = run_release(release, options.tests)
         if not options.print_only:
             # At once: a run of all releases takes long, and may be cut off.
-            kept[release] = found[release]
-            ordered = {each: kept[each] for each in RELEASES if each in kept}
-            made = {"tests": options.tests, "releases": ordered}
-            RESULTS.write_text(json.dumps(made, indent=2) + "\n")
-            PAGE.write_text(results.page(made))
+            write(options.tests, release, found[release])
     for release, each in found.items():
         say(results.report(release, each))
     return 1 if any(each["failed"] or not each["passed"] for each in found.values()) else 0
