@@ -81,7 +81,9 @@ def test_every_name_says_its_unit_or_that_it_is_a_total() -> None:
     text = Metrics().text().decode()
     shown = set(re.findall(r"^# TYPE (\S+?)(?<!_created) ", text, re.MULTILINE))
     assert len(shown) == len(names)
-    assert all(re.fullmatch(r"berth_[a-z_]+_(seconds|total|info|pending|findings)", name) for name in shown)
+    assert all(
+        re.fullmatch(r"berth_[a-z_]+_(seconds|total|info|pending|findings)", name) for name in shown
+    )
 
 
 async def test_an_informer_is_shown_under_its_kind(api: ApiClient, server: FaultServer) -> None:
