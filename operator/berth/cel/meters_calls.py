@@ -30,7 +30,7 @@ _SIZED = (str, bytes)
 _LONG = frozenset(
     (
         *("sets.contains", "sets.intersects", "sets.equivalent", "distinct", "sort"),
-        *("matches", "find", "findAll", "contains", "indexOf", "lastIndexOf", "replace", "split"),
+        *("matches", "find", "findAll", "contains", "replace", "split"),
     )
 )
 """Functions that may take long, and whose cost follows from their arguments alone."""
