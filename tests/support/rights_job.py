@@ -169,7 +169,11 @@ async def read(replica: Replica, news: News, created: asyncio.Event, started: li
         started.append(replica.user)
     await created.wait()
     for costs in news.seen(replica.operator):
-        await replica.step(costs, lambda costs=costs: news.seen(replica.operator)[costs])
+
+        def is_seen(costs: str = costs) -> bool:
+            return news.seen(replica.operator)[costs]
+
+        await replica.step(costs, is_seen)
 
 
 # --- what the leader does

@@ -170,7 +170,7 @@ def test_two_replicas_keep_apart_and_one_stays_when_a_node_is_drained() -> None:
 
 
 def test_an_affinity_of_ones_own_replaces_the_default() -> None:
-    own = {"nodeAffinity": {}}
+    own: dict[str, object] = {"nodeAffinity": {}}
     spread = {"maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}
     made = pod_of(rendered({"operator": {"affinity": own, "topologySpreadConstraints": [spread]}}))
     assert made["affinity"] == own

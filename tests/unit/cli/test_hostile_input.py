@@ -183,7 +183,7 @@ def test_on_a_terminal_only_our_own_styles_are_escapes(text: str) -> None:
 def test_a_log_line_is_one_line_in_either_format(text: str) -> None:
     for log_format in ("json", "pretty"):
         stream = io.StringIO()
-        configure_logging(log_format, "info", stream=stream)  # type: ignore[arg-type] # as given
+        configure_logging(log_format, "info", stream=stream)
         structlog.get_logger("berth.x").info("object cannot be used", error=text)
         written = stream.getvalue()
         assert written.endswith("\n")
