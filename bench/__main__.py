@@ -12,15 +12,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import engine, feeds, machine, pages, selection, tables, upstream
+from bench import endtoend, engine, feeds, machine, pages, selection, tables, upstream
 from bench.fleets import Json
+from bench.measure import exponent
 from berth.cli.run import GC_THRESHOLDS
 from berth.errors import BerthError
 from berth.localcluster.progress import Plain
 
-PARTS = ("engine", "cel", "feeds")
+PARTS = ("engine", "cel", "feeds", "e2e")
 SIZES = (100, 1000, 5000)
 QUICK_SIZES = (100, 1000)
+CLUSTERS = (500, 2000, 5000)
+"""Of real control planes; each node is an object of etcd."""
+QUICK_CLUSTERS = (100,)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,8 +80,27 @@ def measure(options: argparse.Namespace, say: Callable[[str], None]) -> Json:
         report["cel"] = selection.run(binary, max(sizes), quick=options.quick, say=say)
     if "feeds" in options.only:
         report["feeds"] = feeds.run(sizes, quick=options.quick, say=say)
+    if "e2e" in options.only:
+        e2e_sizes = options.nodes or (QUICK_CLUSTERS if options.quick else CLUSTERS)
+        report["e2e"] = endtoend.run(e2e_sizes, quick=options.quick, say=say)
+    report["growth"] = [
+        *_growth(report.get("feeds", ()), "feed", "cpu_micros_per_event", "devices"),
+        *_growth(report.get("e2e", ()), "way", "cpu_ms_per_pod", "nodes"),
+    ]
     report["load"]["after"] = machine.load()
     return report
+
+
+def _growth(rows: Sequence[Json], name: str, figure: str, size: str) -> list[Json]:
+    """Return the exponent of a figure over sizes, for each ``name`` in ``rows``."""
+    return [
+        {
+            "what": f"{each}: {figure}",
+            "over": size,
+            "exponent": exponent({row[size]: row[figure] for row in rows if row[name] == each}),
+        }
+        for each in dict.fromkeys(row[name] for row in rows)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,7 +35,7 @@ class Effort:
     firsts: int = 5
 
 
-FULL = Effort(seconds=1.0, cap_seconds=20.0)
+FULL = Effort(seconds=0.5, cap_seconds=10.0)
 QUICK = Effort(seconds=0.25, cap_seconds=5.0, most=150, firsts=3)
 SMALLEST_SAMPLE, LOWEST_PERCENT = 100, 5
 

@@ -38,6 +38,15 @@ def tables(report: Json) -> Iterator[Shown]:
         yield from _feeds(report["feeds"])
     if "e2e" in report:
         yield _end_to_end(report["e2e"])
+    if report.get("growth"):
+        yield Shown(
+            "Growth of feeds and of pods",
+            ("figure", "over", "exponent"),
+            tuple(
+                (each["what"].replace("_", " "), each["over"], _plain(each["exponent"]))
+                for each in report["growth"]
+            ),
+        )
 
 
 def _engine(part: Json) -> Iterator[Shown]:
