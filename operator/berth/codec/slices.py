@@ -16,6 +16,7 @@ from typing import Any
 from berth.codec.claims import decode_selector
 from berth.codec.fields import (
     Json,
+    Shared,
     boolean,
     decode_object,
     entries,
@@ -117,7 +118,7 @@ def _device(obj: Json) -> Device:
     return Device(
         name=text(obj, "name"),
         attributes=entries(obj, "attributes", _attribute),
-        capacity=entries(obj, "capacity", _capacity),
+        capacity=entries(obj, "capacity", _shared_capacity),
         taints=parts(obj, "taints", _taint),
         consumes_counters=parts(obj, "consumesCounters", _consumption),
         node_name=text(obj, "nodeName"),
@@ -180,6 +181,10 @@ def _capacity(obj: Json) -> DeviceCapacity:
     return DeviceCapacity(
         required_quantity(obj, "value"), optional_part(obj, "requestPolicy", _policy)
     )
+
+
+# As with attributes: equal capacities are one object.
+_shared_capacity = Shared(_capacity, size=16_384)
 
 
 def _policy(obj: Json) -> CapacityRequestPolicy:
