@@ -86,8 +86,12 @@ layers: setup ## The import contracts of pyproject.toml
 chart: setup ## Lint, render and install the chart, with the Helm that tools/helm pins
 	$(BIN)/pytest tests/integration/chart $(ARGS)
 
+.PHONY: audit-dependencies
+audit-dependencies: setup ## Known vulnerabilities of the locked dependencies, where the advisories can be reached
+	.ci/audit-dependencies $(BIN)/python requirements/dev.txt
+
 .PHONY: ci
-ci: lint types layers test ## All of these and every test, in this order
+ci: lint types layers audit-dependencies test ## All of these and every test, in this order
 
 ##@ Test
 
@@ -106,6 +110,11 @@ test-integration: setup ## Berth on a real control plane, or on that of BERTH_TE
 .PHONY: test-rbac
 test-rbac: setup ## Take away each right of each role and print what fails
 	BERTH_RBAC=1 $(BIN)/pytest -n0 tests/integration/rbac $(ARGS)
+
+.PHONY: test-tenants
+test-tenants: setup ## Others' time to allocation beside a tenant who means harm; PODS=, TENANTS=, RATE= (pods a second)
+	@$(BIN)/python -m tests.tenants.run $(if $(PODS),--pods=$(PODS)) \
+	  $(if $(TENANTS),--tenants=$(TENANTS)) $(if $(RATE),--rate=$(RATE))
 
 .PHONY: test-faults
 test-faults: setup ## Kills, pauses, bad connections; KIND=kill|pause|mixed|hostile|all, ROUNDS=, MINUTES=, SEED=

@@ -8,7 +8,7 @@ more nodes than are explained the answer is that of ``berth.decision.why_not_ful
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from berth.engine.allocated import AllocatedState
 from berth.engine.snapshot import Snapshot
 from berth.explain.conflict import Conflict
 from berth.explain.full import explain_fully
-from berth.explain.report import MAX_NODES
+from berth.explain.report import MAX_NODES, explain_unplaceable
 from berth.model.claims import ClaimKey, ResourceClaim
 from berth.model.devices import DeviceID
 from berth.model.placement import NodeRefusal, Placed, Unplaceable
@@ -29,6 +29,8 @@ from berth.state.cluster import Cluster
 
 V = TypeVar("V")
 
+FEW_NODES = 2
+"""So many nodes are looked at where the answer is to be brief."""
 MAX_REFUSED = 200
 """So many nodes that are not for the pod at all are passed over in search of others."""
 
@@ -91,8 +93,12 @@ def _of(known: Mapping[DeviceID, V], devices: set[DeviceID]) -> Mapping[DeviceID
     return {device: known[device] for device in devices if device in known}
 
 
-def answered(inquiry: Inquiry) -> Conflict | None:
-    """Return the whole explanation, ``None`` where the pod fits after all."""
+def answered(inquiry: Inquiry, *, briefly: Callable[[], bool] = lambda: False) -> Conflict | None:
+    """Return the whole explanation, ``None`` where the pod fits after all.
+
+    ``briefly`` is asked after the first search, which tells how hard the question is: then few
+    nodes are looked at, and nothing is tried that might help.
+    """
     sample = {state.node.name for state in inquiry.sample}
     outcome = place(
         inquiry.snapshot, inquiry.pod, inquiry.claims, inquiry.sample, budget=inquiry.budget
@@ -108,12 +114,24 @@ def answered(inquiry: Inquiry) -> Conflict | None:
                 refused.append(NodeRefusal(state.node.name, reasons))
             else:
                 beside.append(state.node.name)
+    refused.sort(key=lambda each: each.node)
+    if briefly():
+        conflict = explain_unplaceable(
+            inquiry.snapshot,
+            inquiry.pod,
+            inquiry.claims,
+            inquiry.nodes,
+            replace(outcome, refused=tuple(refused)),
+            max_nodes=FEW_NODES,
+            budget=inquiry.budget,
+        )
+        return with_elsewhere(conflict, Unplaceable(no_fit=tuple(beside)))
     conflict = explain_fully(
         inquiry.snapshot,
         inquiry.pod,
         inquiry.claims,
         inquiry.nodes,
-        replace(outcome, refused=tuple(sorted(refused, key=lambda each: each.node))),
+        replace(outcome, refused=tuple(refused)),
         budget=inquiry.budget,
         consumers=inquiry.consumers,
     )

@@ -14,9 +14,10 @@ from collections.abc import Callable
 
 import structlog
 
+from berth.controller.fairness import Shares
 from berth.decision import NoFit, NotFound, why_not_fully
 from berth.explain.conflict import Conflict
-from berth.inquiry import answered, inquire
+from berth.inquiry import Inquiry, answered, inquire
 from berth.model.pods import Pod, PodKey
 from berth.state.cluster import Cluster
 
@@ -25,6 +26,8 @@ AGAIN_SECONDS = 3.0
 REST = 2.0
 """After each explanation the thread rests so many times as long as it took."""
 MOST_REST_SECONDS = 1.0
+HARD_SECONDS = 0.1
+"""Where the first search takes longer, the explanation would take seconds."""
 MANY = 1000
 """So many namespaces are remembered with their last turn."""
 
@@ -35,19 +38,21 @@ class Explainer:
     """Explains the pods that it is asked about, until they are forgotten.
 
     ``decided`` decides a pod anew, quickly; ``say`` is given the explanation, ``changed`` is
-    called for a pod that has another verdict by now.
+    called for a pod that has another verdict by now. ``shares`` tells whose namespace must wait.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom it asks and tells, each named
         self,
         cluster: Cluster,
         *,
         decided: Callable[[Pod], object],
         say: Callable[[Pod, Conflict], None],
         changed: Callable[[PodKey], None],
+        shares: Shares,
         budget: int,
     ) -> None:
         self._cluster = cluster
+        self._shares = shares
         self._decided = decided
         self._say = say
         self._changed = changed
@@ -86,15 +91,17 @@ class Explainer:
     def _seconds_until_next(self) -> float | None:
         """Return how long nobody's turn comes; ``None`` where nobody asked."""
         now = time.monotonic()
-        waits = (self._explained.get(key, 0.0) + AGAIN_SECONDS - now for key in self._asked)
-        first = min(waits, default=None)
-        return first if first is None else max(first, 0.0)
+        return min((self._wait_of(key, now) for key in self._asked), default=None)
+
+    def _wait_of(self, key: PodKey, now: float) -> float:
+        due = self._explained.get(key, 0.0) + AGAIN_SECONDS - now
+        return max(due, self._shares.pause(key.namespace, now), 0.0)
 
     async def _explain_next(self) -> None:
         now = time.monotonic()
         # Namespaces take turns, so that one with many pods does not keep others from their answer.
         key = min(
-            (key for key in self._asked if self._explained.get(key, 0.0) + AGAIN_SECONDS <= now),
+            (key for key in self._asked if self._wait_of(key, now) <= 0),
             key=lambda each: self._turns.get(each.namespace, 0.0),
         )
         del self._asked[key]
@@ -104,18 +111,25 @@ class Explainer:
         pod = self._cluster.pods.get(key)
         if pod is None:
             return
+        is_over = self._shares.is_over(key.namespace, now)
         # Decided anew, because the explanation must speak of the cluster as it is now.
         verdict = self._decided(pod)
         conflict: Conflict | None = None
         if isinstance(verdict, NotFound):
             inquiry = inquire(self._cluster, pod, verdict, budget=self._budget)
-            conflict = await asyncio.to_thread(answered, inquiry)
+            conflict = await asyncio.to_thread(_answered, inquiry, briefly=is_over)
         elif isinstance(verdict, NoFit):
             conflict = why_not_fully(self._cluster, pod, verdict, budget=self._budget)
         took = time.monotonic() - now
         self._explained[key] = now + took
+        self._shares.charge(key.namespace, took, now + took, wasted=True)
         if conflict is None:
             self._changed(key)
         elif (known := self._cluster.pods.get(key)) is not None and known.uid == pod.uid:
             self._say(known, conflict)
         await asyncio.sleep(min(REST * took, MOST_REST_SECONDS))
+
+
+def _answered(inquiry: Inquiry, *, briefly: bool) -> Conflict | None:
+    began = time.thread_time()
+    return answered(inquiry, briefly=lambda: briefly or time.thread_time() - began > HARD_SECONDS)

@@ -20,7 +20,7 @@ HALF_LIFE_SECONDS = 5.0
 """After so long, time that was spent counts half."""
 ALLOWANCE_SECONDS = 0.25
 """What a namespace may spend before it comes behind others; each doubling is one step further."""
-PACE = 4.0
+PACE = 9.0
 """Part of the time, as its inverse, that "no" after "no" to one namespace may take from others."""
 RECENT_SECONDS = 2.0
 """Who was decided for within this time counts as others at work."""
@@ -75,20 +75,23 @@ class Spent:
 class Shares:
     """What decisions have cost lately, and what follows for whose turn it is.
 
-    Namespaces above their allowance of "no" after "no", in ``wasted``, together have a turn only
-    now and then while others are at work.
+    Namespaces above their allowance of "no" after "no" together have a turn only now and then while
+    others are at work. ``beside`` makes an account for work beside decisions: it neither changes
+    their order nor delays them, and has its turn while those of ``beside`` are at work.
     """
 
-    __slots__ = ("_not_before", "_wasted", "spent")
+    __slots__ = ("_is_beside", "_not_before", "_wasted", "spent")
 
-    def __init__(self) -> None:
-        self.spent = Spent()
+    def __init__(self, beside: Shares | None = None) -> None:
+        self._is_beside = beside is not None
+        self.spent: Spent = Spent() if beside is None else beside.spent
         self._wasted = Spent()
         self._not_before = 0.0
 
     def charge(self, namespace: str, seconds: float, now: float, *, wasted: bool) -> None:
         """Charge a namespace for work that ended at ``now``; ``wasted`` if it was a "no"."""
-        self.spent.charge(namespace, seconds, now)
+        if not self._is_beside:
+            self.spent.charge(namespace, seconds, now)
         if wasted:
             self._wasted.charge(namespace, seconds, now)
             if self.is_over(namespace, now):

@@ -114,17 +114,19 @@ class Reconciler:
             cluster, writer, events, metrics, changed=self.poke, gave=self._given.gave
         )
         self._nodes_gone: set[str] = set()
+        self._shares = Shares()
+        beside = Shares(self._shares)
         self._explainer = Explainer(
             cluster,
             decided=self._decided,
             say=self._explain,
             changed=self._decide_again,
+            shares=beside,
             budget=budget,
         )
         self._said: dict[PodKey, tuple[str, str]] = {}
-        self._shares = Shares()
         self._dirty = FairQueue(self._shares)
-        self._judge = Judge(self._shares, judged=self._decide_again)
+        self._judge = Judge(beside, judged=self._decide_again)
         self._timer: asyncio.TimerHandle | None = None
         self._slice_began = 0.0
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from berth.controller import explainer as module
 from berth.controller.explainer import Explainer
+from berth.controller.fairness import Shares
 from berth.decision import decide_claims_quickly
 from berth.engine.outcomes import DEFAULT_BUDGET
 from berth.explain.conflict import Conflict
@@ -41,6 +42,7 @@ class Stage:
             ),
             say=self.say,
             changed=self.changed.append,
+            shares=Shares(),
             budget=DEFAULT_BUDGET,
         )
 

@@ -93,8 +93,10 @@ def test_no_after_no_leaves_most_of_the_time_to_others() -> None:
     fair.add(pod("other", "new"))
     assert fair.take(0.1) == PodKey("other", "new")
     assert fair.take(0.9 * RECENT_SECONDS) is None
+    fair.charge("other", 0.001, 0.45 * PACE, wasted=False)
+    assert fair.take(0.45 * PACE) is None
     assert fair.take(0.5 * PACE) == PodKey("hopeless", "p")
-    assert fair.pause(3.0) is None
+    assert fair.pause(9.0) is None
 
 
 def test_nobody_waits_for_others_that_are_not_there() -> None:
@@ -158,3 +160,13 @@ def test_every_pod_is_given_once_whatever_was_spent(
         else:
             taken.append(str(key))
     assert sorted(taken) == sorted(str(each.key) for each in made)
+
+
+def test_work_beside_decisions_delays_only_work_beside_decisions() -> None:
+    decisions = Shares()
+    beside = Shares(decisions)
+    decisions.charge("other", 0.001, 0.0, wasted=False)
+    beside.charge("hopeless", 1.0, 0.0, wasted=True)
+    assert beside.pause("hopeless", 0.0) == PACE
+    assert decisions.pause("hopeless", 0.0) == 0.0
+    assert decisions.spent.level("hopeless", 0.0) == 0
