@@ -167,7 +167,10 @@ def _name(metadata: Json) -> str:
 
 async def _main(kubeconfig: str, file: str, namespace: str) -> int:
     stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Whoever started it holds the other end of stdin, and must not be outlived.
+    loop.add_reader(sys.stdin, stop.set)
     recorder = Recorder(Access.from_kubeconfig(Path(kubeconfig)), Path(file), namespace)
     gap = ""
     try:

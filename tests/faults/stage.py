@@ -244,6 +244,7 @@ async def _start_recorder(kubeconfig: Path, folder: Path) -> asyncio.subprocess.
         str(kubeconfig),
         str(folder / "history.jsonl"),
         SYSTEM,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
