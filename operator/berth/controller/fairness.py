@@ -22,6 +22,10 @@ ALLOWANCE_SECONDS = 0.25
 """What a namespace may spend before it comes behind others; each doubling is one step further."""
 PACE = 9.0
 """Part of the time, as its inverse, that "no" after "no" to one namespace may take from others."""
+BESIDE_HALF_LIFE_SECONDS = 60.0
+"""The same as `HALF_LIFE_SECONDS` for work in threads, which slows down everything else."""
+BESIDE_PACE = 50.0
+"""The same as `PACE` for work in threads."""
 RECENT_SECONDS = 2.0
 """Who was decided for within this time counts as others at work."""
 SOON_SECONDS = 1e-6
@@ -35,16 +39,17 @@ FORGOTTEN = 0.001
 class Spent:
     """Seconds spent for each namespace, old ones counting less and less."""
 
-    __slots__ = ("_accounts", "_kept")
+    __slots__ = ("_accounts", "_half_life", "_kept")
 
-    def __init__(self) -> None:
+    def __init__(self, half_life: float = HALF_LIFE_SECONDS) -> None:
+        self._half_life = half_life
         self._kept = MANY
         self._accounts: dict[str, tuple[float, float]] = {}
 
     def of(self, namespace: str, now: float) -> float:
         """Return what counts of the time that was spent for ``namespace``."""
         seconds, when = self._accounts.get(namespace, (0.0, now))
-        return seconds * math.pow(0.5, (now - when) / HALF_LIFE_SECONDS)
+        return seconds * math.pow(0.5, (now - when) / self._half_life)
 
     def level(self, namespace: str, now: float) -> int:
         """Return 0 for a namespace within its allowance, one more for each doubling above."""
@@ -85,7 +90,7 @@ class Shares:
     def __init__(self, beside: Shares | None = None) -> None:
         self._is_beside = beside is not None
         self.spent: Spent = Spent() if beside is None else beside.spent
-        self._wasted = Spent()
+        self._wasted = Spent() if beside is None else Spent(BESIDE_HALF_LIFE_SECONDS)
         self._not_before = 0.0
 
     def charge(self, namespace: str, seconds: float, now: float, *, wasted: bool) -> None:
@@ -95,7 +100,7 @@ class Shares:
         if wasted:
             self._wasted.charge(namespace, seconds, now)
             if self.is_over(namespace, now):
-                self._not_before = now + seconds * PACE
+                self._not_before = now + seconds * (BESIDE_PACE if self._is_beside else PACE)
 
     def is_over(self, namespace: str, now: float) -> bool:
         """Tell whether a namespace has had more "no" lately than its allowance covers."""

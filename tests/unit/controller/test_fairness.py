@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from berth.controller.fairness import (
     ALLOWANCE_SECONDS,
+    BESIDE_PACE,
     HALF_LIFE_SECONDS,
     PACE,
     RECENT_SECONDS,
@@ -167,6 +168,6 @@ def test_work_beside_decisions_delays_only_work_beside_decisions() -> None:
     beside = Shares(decisions)
     decisions.charge("other", 0.001, 0.0, wasted=False)
     beside.charge("hopeless", 1.0, 0.0, wasted=True)
-    assert beside.pause("hopeless", 0.0) == PACE
+    assert beside.pause("hopeless", 0.0) == BESIDE_PACE
     assert decisions.pause("hopeless", 0.0) == 0.0
     assert decisions.spent.level("hopeless", 0.0) == 0
