@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects of older versions of ``resource.k8s.io`` read as those of v1 do.
 
-The objects are what API servers of 1.34 and 1.36 returned for the same object in each version,
-less managedFields.
+The objects are written by hand after the API's types and conversions; objects that API servers
+returned in each version are read by ``tests/integration/releases``.
 """
 
 from __future__ import annotations
