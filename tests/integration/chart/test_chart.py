@@ -139,7 +139,9 @@ async def test_uninstalling_the_deployed_operator_leaves_the_cluster_as_it_was(
     before = set(await everything(kube))
     install_chart(chart_cluster.kubeconfig, SYSTEM, FULL)
     # Its image is not looked at here: the node is a simulated one.
-    await kube.wait_all("pods", lambda items: len(items) == 1 and is_running(items[0]), SYSTEM)
+    await kube.wait_all(
+        "pods", lambda items: len(items) == 2 and all(map(is_running, items)), SYSTEM
+    )
     uninstall_chart(chart_cluster.kubeconfig, SYSTEM)
     await becomes(kube, before)
 
