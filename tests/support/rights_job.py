@@ -234,8 +234,9 @@ async def _conflicts(replica: Replica, kube: Kube, name: str) -> None:
     manifest["metadata"]["finalizers"] = [DELETE_PROTECTION_FINALIZER]
     raw = await kube.create(manifest, name)
     stale_claim = replace(decode_claim(raw), resource_version="1")
+    # Of a device that nobody has: for another one the patch would not be sent at all.
     result = decode_allocation(
-        {"devices": {"results": [_result("gpu", GPU_CLASS, "node-0", "gpu-0")]}}
+        {"devices": {"results": [_result("gpu", GPU_CLASS, "node-0", "gpu-of-nobody")]}}
     )
     consumer = ConsumerReference("pods", "stale", stale_pod.uid)
     writer = replica.operator.writer
