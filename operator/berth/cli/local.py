@@ -315,7 +315,9 @@ def _watch(cluster: LocalCluster) -> None:
 
 def _show_up(cluster: LocalCluster, output: Output, environment: Mapping[str, str]) -> None:
     if output is Output.JSON:
-        _print_json({**_described(cluster), "environment": dict(environment)})
+        # The same as `list` and `status` say, unless `berth run` needs to be told something.
+        needed = {"environment": dict(environment)} if environment else {}
+        _print_json({**_described(cluster), **needed})
         return
     typer.echo(f"export KUBECONFIG={cluster.kubeconfig}")
     for name, value in environment.items():
