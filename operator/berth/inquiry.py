@@ -114,25 +114,10 @@ def answered(inquiry: Inquiry, *, briefly: Callable[[], bool] = lambda: False) -
                 refused.append(NodeRefusal(state.node.name, reasons))
             else:
                 beside.append(state.node.name)
-    refused.sort(key=lambda each: each.node)
+    outcome = replace(outcome, refused=tuple(sorted(refused, key=lambda each: each.node)))
+    question = (inquiry.snapshot, inquiry.pod, inquiry.claims, inquiry.nodes, outcome)
     if briefly():
-        conflict = explain_unplaceable(
-            inquiry.snapshot,
-            inquiry.pod,
-            inquiry.claims,
-            inquiry.nodes,
-            replace(outcome, refused=tuple(refused)),
-            max_nodes=FEW_NODES,
-            budget=inquiry.budget,
-        )
-        return with_elsewhere(conflict, Unplaceable(no_fit=tuple(beside)))
-    conflict = explain_fully(
-        inquiry.snapshot,
-        inquiry.pod,
-        inquiry.claims,
-        inquiry.nodes,
-        replace(outcome, refused=tuple(refused)),
-        budget=inquiry.budget,
-        consumers=inquiry.consumers,
-    )
+        conflict = explain_unplaceable(*question, max_nodes=FEW_NODES, budget=inquiry.budget)
+    else:
+        conflict = explain_fully(*question, budget=inquiry.budget, consumers=inquiry.consumers)
     return with_elsewhere(conflict, Unplaceable(no_fit=tuple(beside)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Container, Iterable, Sequence
+from functools import lru_cache
 
 from berth.engine.pools import gather_pools
 from berth.engine.reads import Reads
@@ -135,7 +136,7 @@ class Fleet:
         self._free: dict[str, list[int]] = {}
         self._numbers: dict[DeviceID, tuple[int, ...]] = {}
         self._of_slice: dict[str, tuple[int, ...]] = {}
-        self._groupings: dict[Reads, Grouping] = {}
+        self._groupings = lru_cache(GROUPINGS)(self._grouped)
 
     # --- nodes
 
@@ -262,15 +263,12 @@ class Fleet:
 
     def grouping(self, reads: Reads) -> Grouping:
         """Return the devices grouped by what is read of them."""
-        known = self._groupings.pop(reads, None)
-        if known is None:
-            known = Grouping(reads, self)
-            if len(self._groupings) >= GROUPINGS:
-                del self._groupings[next(iter(self._groupings))]
-        else:
-            known.sync(self)
-        self._groupings[reads] = known
-        return known
+        grouping = self._groupings(reads)
+        grouping.sync(self)
+        return grouping
+
+    def _grouped(self, reads: Reads) -> Grouping:
+        return Grouping(reads, self)
 
 
 def _is_plain(record: SliceRecord) -> bool:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from berth.engine.allocated import AllocatedState
 from berth.engine.fleet import EVERYWHERE, Fleet, Log
 from berth.engine.inventory import Inventory
 from berth.engine.records import SliceRecord
+from berth.engine.results import BEST_ALTERNATIVE
 from berth.engine.supply import MOST, Shape, Supply
 from berth.model.claims import ALL, ExactRequest, ResourceClaim
 from berth.model.devices import DeviceID
@@ -95,8 +97,8 @@ class Prospects:
         self._classes = classes
         self._allocated = allocated
         self._supplies: dict[Shape, Supply] = {}
-        self._claims: dict[Hashable, Refuted] = {}
-        self._pods: dict[Hashable, Refuted] = {}
+        self._claims = lru_cache(QUESTIONS)(_nothing_refuted)
+        self._pods = lru_cache(QUESTIONS)(_nothing_refuted)
         self._freed = Log()
         self._eased = Log()
 
@@ -121,7 +123,7 @@ class Prospects:
     def class_changed(self) -> None:
         """Take note that a DeviceClass has changed, whichever."""
         self._supplies.clear()
-        self._claims.clear()
+        self._claims.cache_clear()
 
     def use_changed(self, taken: Iterable[DeviceID], freed: Iterable[DeviceID]) -> None:
         """Take note of devices that were taken, and of those that became free."""
@@ -156,7 +158,7 @@ class Prospects:
 
     def of_claims(self, claims: Sequence[ResourceClaim]) -> Outlook:
         """Return which nodes may have devices for all of ``claims``."""
-        refuted = _remembered(self._claims, question_of(claims))
+        refuted = self._claims(question_of(claims))
         refuted.sync(self.fleet, self._freed)
         nodes = self.fleet.all_nodes
         asked: set[Shape] = set()
@@ -179,7 +181,7 @@ class Prospects:
 
     def of_pod(self, key: Hashable) -> Refuted:
         """Return the nodes that pods with these demands on their node had a "no" from."""
-        refused = _remembered(self._pods, key)
+        refused = self._pods(key)
         refused.sync(self.fleet, self._eased)
         return refused
 
@@ -213,6 +215,7 @@ class Prospects:
         return self._supply(shape).nodes_with(min(count, MOST))
 
     def _supply(self, shape: Shape) -> Supply:
+        # Taken out first: one whose selectors are left for later while it counts is not put back.
         known = self._supplies.pop(shape, None)
         if known is None:
             tables = tuple(
@@ -228,14 +231,8 @@ class Prospects:
         return known
 
 
-def _remembered(known: dict[Hashable, Refuted], key: Hashable) -> Refuted:
-    refuted = known.pop(key, None)
-    if refuted is None:
-        refuted = Refuted()
-        if len(known) >= QUESTIONS:
-            del known[next(iter(known))]
-    known[key] = refuted
-    return refuted
+def _nothing_refuted(_: Hashable) -> Refuted:
+    return Refuted()
 
 
 def question_of(claims: Sequence[ResourceClaim]) -> Hashable:
@@ -271,12 +268,8 @@ def _by_score(nodes: int, levels: Sequence[Sequence[int]]) -> tuple[tuple[int, i
             for index, mask in enumerate(masks):
                 here = remaining & mask
                 if here:
-                    total = score + BEST - index
+                    total = score + BEST_ALTERNATIVE - index
                     better[total] = better.get(total, 0) | here
                     remaining &= ~here
         found = better
     return tuple(sorted(found.items(), reverse=True))
-
-
-BEST = 8
-"""What the first alternative of a prioritized list adds to the score (KEP-4816)."""

@@ -30,6 +30,9 @@ from berth.model.results import (
 from berth.model.slices import ResourceSlice
 from berth.quantity import Quantity
 
+BEST_ALTERNATIVE = 8
+"""What the first alternative of a prioritized list adds to the score (KEP-4816)."""
+
 
 @dataclass(frozen=True, slots=True)
 class TakenDevice:
@@ -164,9 +167,9 @@ def _merge(
 def preference_score(
     planned: Sequence[PlannedClaim], chosen: Mapping[tuple[int, int], PlannedBody]
 ) -> int:
-    """Return how much the chosen alternatives are preferred (KEP-4816): 8 less their place."""
+    """Return how much the chosen alternatives are preferred: each the less, the later it stands."""
     return sum(
-        8 - request.bodies.index(chosen[claim_index, index])
+        BEST_ALTERNATIVE - request.bodies.index(chosen[claim_index, index])
         for claim_index, claim in enumerate(planned)
         for index, request in enumerate(claim.requests)
         if request.is_prioritized

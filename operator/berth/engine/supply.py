@@ -125,7 +125,9 @@ class Supply:
         changes = fleet.log.since(self._cursor)
         if changes is None or len(changes) > LAGGING + len(self._kinds) // 8:
             self._begin()
-        elif self._layout != fleet.layout:
+            return
+        self._make_room()
+        if self._layout != fleet.layout:
             for number in {~each for each in changes if each < 0}:
                 self._set_kind(number)
             self._count()
@@ -179,11 +181,12 @@ class Supply:
         elif self._kinds[number]:
             self._reweigh(number)
 
+    def _make_room(self) -> None:
+        new = bytes(len(self._fleet.records) - len(self._kinds))
+        self._kinds += new
+        self._weights += new
+
     def _leave(self, number: int) -> None:
-        missing = number + 1 - len(self._kinds)
-        if missing > 0:
-            self._kinds.extend(bytes(missing))
-            self._weights.extend(bytes(missing))
         rank = self._fleet.ranks[number]
         self._of_all -= rank == EVERYWHERE and self._kinds[number] != NO
         if self._kinds[number] == FAILS and rank >= 0:
@@ -263,9 +266,6 @@ class Supply:
         return kinds
 
     def _set_kind(self, number: int) -> None:
-        missing = number + 1 - len(self._kinds)
-        if missing > 0:
-            self._kinds.extend(bytes(missing))
         self._kinds[number] = self._kind(number)
 
     def _kind(self, number: int) -> int:

@@ -107,8 +107,3 @@ class SelectorTable:
             verdict = error
         self._known[key] = verdict
         return verdict
-
-    def forget(self, record: DeviceRecord) -> None:
-        """Drop what is remembered of a device that is published no more."""
-        if self.reads is None:
-            self._known.pop(record, None)

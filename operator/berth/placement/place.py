@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from berth.engine.allocator import allocate
 from berth.engine.outcomes import DEFAULT_BUDGET, Allocated, Undecided, Unsatisfiable
+from berth.engine.results import BEST_ALTERNATIVE
 from berth.engine.snapshot import Snapshot
 from berth.model.claims import ResourceClaim
 from berth.model.placement import NodeReason, NodeRefusal, Placed, Unplaceable
@@ -24,8 +25,6 @@ from berth.placement.node_allocatable import check_not_shared, shortages
 from berth.placement.nodes import refusals
 from berth.placement.order import in_order
 
-BEST_ALTERNATIVE = 8
-"""What the first alternative of a prioritized list adds to the score (KEP-4816)."""
 FULL_SEARCHES = 8
 """So many times the budget may be spent at full depth; after that nodes get the short search."""
 SHORT_SEARCH = 100
