@@ -25,11 +25,10 @@ from tests.faults.hostile import HostileWriter
 from tests.faults.load import Load
 from tests.faults.replicas import Nursery, Replica, make_replicas
 from tests.faults.world import World
-from tests.support.helm import install_chart, uninstall_chart
+from tests.support.helm import SYSTEM, install_chart, uninstall_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Access, Json
 
-SYSTEM = "berth-system"
 NODES, DEVICES = 6, 8
 VALUES: dict[str, Any] = {
     "mode": "gated",

@@ -16,6 +16,10 @@ from typing import Any
 
 from berth.localcluster.helm import run_helm
 from tests.support import gatekeeper
+from tests.support.kube import Kube
+
+SYSTEM = "berth-system"
+"""The namespace that tests install the chart in."""
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "berth"
@@ -62,3 +66,10 @@ def _deploy(
     if port is not None:
         gatekeeper.start(kubeconfig, namespace, port)
     return notes
+
+
+async def chart_account(kubeconfig: Path, folder: Path) -> Path:
+    """Return a kubeconfig of the chart's ServiceAccount, written into ``folder``."""
+    async with Kube.from_kubeconfig(kubeconfig) as kube:
+        token = await kube.token(SYSTEM, "berth", seconds=7200)
+        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)

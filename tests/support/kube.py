@@ -32,7 +32,8 @@ Every refusal by the API server is a ``KubeError`` with ``status``, ``reason`` a
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -348,3 +349,23 @@ class Kube:
             if good(seen) or clock() >= deadline:
                 return seen
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def emptied_namespace(kube: Kube, labels: Json) -> AsyncIterator[str]:
+    """A new namespace; its pods and claims are gone afterwards, and their devices free."""
+    made = await kube.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"generateName": "test-", "labels": labels},
+        }
+    )
+    name = made["metadata"]["name"]
+    yield name
+    # Devices are shared by all tests: the next one must find them free.
+    await kube.delete_all("pods", name)
+    await kube.wait_all("pods", lambda items: not items, name, within=60)
+    await kube.delete_all("resourceclaims", name)
+    await kube.wait_all("resourceclaims", lambda items: not items, name, within=60)
+    await kube.delete("namespaces", name)

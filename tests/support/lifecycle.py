@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.helm import chart_account
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import GATE_LABEL, claim, device_request, devices_of, pod
 
-SYSTEM = "berth-system"
 VALUES: dict[str, Any] = {
     "mode": "gated",
     "operator": {"deploy": False},
@@ -43,8 +43,7 @@ async def give_rights(kubeconfig: Path, folder: Path) -> Path:
         )
         # The API server takes about a second to put a new admission policy into force.
         await asyncio.sleep(2)
-        token = await kube.token(SYSTEM, "berth", seconds=7200)
-        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
+    return await chart_account(kubeconfig, folder)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -83,6 +84,24 @@ class OperatorProcess:
             started.kill()
             raise
         return started
+
+    @classmethod
+    @contextmanager
+    def running(
+        cls,
+        kubeconfig: Path,
+        log_path: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        within: float = 30,
+        stops_within: float = 15,
+    ) -> Iterator[Self]:
+        """An operator as ``start`` starts it, that has to run until it is stopped here."""
+        running = cls.start(kubeconfig, log_path, settings=settings, within=within)
+        yield running
+        # An operator that ended before its time has failed the test, whatever else passed.
+        assert running.process.poll() is None, log_path.read_text()[-3000:]
+        assert running.stop(within=stops_within) == 0
 
     def lines(self, after: int = 0) -> list[dict[str, object]]:
         """Return the log lines that are JSON, from byte ``after`` on."""

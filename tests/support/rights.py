@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import yaml
 
 from tests.support.audit import Request
-from tests.support.helm import CHART, render_chart
+from tests.support.helm import CHART, SYSTEM, render_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 
-SYSTEM = "berth-system"
 READS = frozenset({"get", "list", "watch"})
 ALL_MODES: dict[str, dict[str, Any]] = {
     "observe": {},

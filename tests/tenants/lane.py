@@ -21,11 +21,12 @@ import aiohttp
 
 from berth.localcluster import ClusterSpec, LocalCluster
 from berth.model.claims import DELETE_PROTECTION_FINALIZER
+from tests.support.helm import SYSTEM
 from tests.support.kube import Kube, KubeError
 from tests.support.kube_access import Json
 from tests.support.manifests import claim, device_request, devices_of, pod
 from tests.support.operators import OperatorProcess
-from tests.support.rights import SYSTEM, manifests_of
+from tests.support.rights import manifests_of
 from tests.tenants.hostile import ESCAPES, LONG_NAME, hostile_claim
 
 DEVICES_PER_NODE = 100

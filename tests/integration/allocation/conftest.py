@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart
-from tests.support.kube import Kube
+from tests.support.helm import SYSTEM, chart_account, install_chart
+from tests.support.kube import Kube, emptied_namespace
 from tests.support.kube_access import Json
 from tests.support.manifests import GATE_LABEL, GPU_CLASS
 from tests.support.operators import OperatorProcess
 
-SYSTEM = "berth-system"
 VALUES: dict[str, Any] = {
     "mode": "gated",
     "operator": {"deploy": False},
@@ -51,8 +50,7 @@ async def prepare(kubeconfig: Path, folder: Path) -> Path:
         await kube.create(policy("everything"))
         # The API server takes about a second to put a new admission policy into force.
         await asyncio.sleep(2)
-        token = await kube.token(SYSTEM, "berth", seconds=7200)
-        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
+    return await chart_account(kubeconfig, folder)
 
 
 @pytest.fixture(scope="session")
@@ -77,11 +75,8 @@ def operator(
     operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     log = tmp_path_factory.mktemp("operator") / "operator.log"
-    running = OperatorProcess.start(operator_kubeconfig, log)
-    yield running
-    # An operator that ended before its time has failed the test, whatever else passed.
-    assert running.process.poll() is None, log.read_text()[-3000:]
-    assert running.stop() == 0
+    with OperatorProcess.running(operator_kubeconfig, log) as running:
+        yield running
 
 
 @pytest.fixture
@@ -90,35 +85,17 @@ async def kube(berth_cluster: LocalCluster) -> AsyncIterator[Kube]:
         yield client
 
 
-async def _namespace(kube: Kube, labels: Json) -> AsyncIterator[str]:
-    made = await kube.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"generateName": "test-", "labels": labels},
-        }
-    )
-    name = made["metadata"]["name"]
-    yield name
-    # Devices are shared by all tests: the next one must find them free.
-    await kube.delete_all("pods", name)
-    await kube.wait_all("pods", lambda items: not items, name, within=60)
-    await kube.delete_all("resourceclaims", name)
-    await kube.wait_all("resourceclaims", lambda items: not items, name, within=60)
-    await kube.delete("namespaces", name)
-
-
 @pytest.fixture
 async def gated(kube: Kube, operator_kubeconfig: Path) -> AsyncIterator[str]:
     """A namespace whose pods are gated; claims of the GPU class alone are Berth's."""
-    async for name in _namespace(kube, {**GATE_LABEL, POLICY_LABEL: "only-gpus"}):
+    async with emptied_namespace(kube, {**GATE_LABEL, POLICY_LABEL: "only-gpus"}) as name:
         yield name
 
 
 @pytest.fixture
 async def gated_everything(kube: Kube, operator_kubeconfig: Path) -> AsyncIterator[str]:
     """A namespace whose pods are gated; every claim is Berth's."""
-    async for name in _namespace(kube, {**GATE_LABEL, POLICY_LABEL: "everything"}):
+    async with emptied_namespace(kube, {**GATE_LABEL, POLICY_LABEL: "everything"}) as name:
         yield name
 
 
@@ -222,12 +199,10 @@ def generating_operator(
 ) -> Iterator[OperatorProcess]:
     folder = tmp_path_factory.mktemp("generating")
     kubeconfig = asyncio.run(prepare(cluster_without_generator.kubeconfig, folder))
-    running = OperatorProcess.start(
+    with OperatorProcess.running(
         kubeconfig, folder / "operator.log", settings={"BERTH_GENERATE_CLAIMS": "true"}
-    )
-    yield running
-    assert running.process.poll() is None
-    assert running.stop() == 0
+    ) as running:
+        yield running
 
 
 @pytest.fixture
@@ -240,5 +215,5 @@ async def kube_without_generator(cluster_without_generator: LocalCluster) -> Asy
 async def alone(kube_without_generator: Kube) -> AsyncIterator[str]:
     """A gated namespace of the cluster in which nobody but Berth generates claims."""
     labels = {**GATE_LABEL, POLICY_LABEL: "only-gpus"}
-    async for name in _namespace(kube_without_generator, labels):
+    async with emptied_namespace(kube_without_generator, labels) as name:
         yield name

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart
+from tests.support.helm import SYSTEM, chart_account, install_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import claim, device_request
 from tests.support.operators import OperatorProcess
 
-SYSTEM = "berth-system"
 VALUES: dict[str, Any] = {
     "mode": "observe",
     "operator": {"deploy": False},
@@ -46,22 +45,18 @@ async def kube(unrepaired: LocalCluster) -> AsyncIterator[Kube]:
         yield client
 
 
-async def _kubeconfig(cluster: LocalCluster, folder: Path) -> Path:
-    async with Kube.from_kubeconfig(cluster.kubeconfig) as kube:
-        token = await kube.token(SYSTEM, "berth", seconds=7200)
-        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
-
-
 @pytest.fixture
 def observer(unrepaired: LocalCluster, tmp_path: Path) -> Iterator[OperatorProcess]:
     """Berth in mode observe, with the rights that the chart gives it there."""
-    kubeconfig = asyncio.run(_kubeconfig(unrepaired, tmp_path))
-    running = OperatorProcess.start(
-        kubeconfig, tmp_path / "operator.log", settings={"BERTH_MODE": "observe"}, within=90
-    )
-    yield running
-    assert running.process.poll() is None, running.log_path.read_text()[-3000:]
-    assert running.stop(within=60) == 0
+    kubeconfig = asyncio.run(chart_account(unrepaired.kubeconfig, tmp_path))
+    with OperatorProcess.running(
+        kubeconfig,
+        tmp_path / "operator.log",
+        settings={"BERTH_MODE": "observe"},
+        within=90,
+        stops_within=60,
+    ) as running:
+        yield running
 
 
 class Maker:

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart, uninstall_chart
+from tests.support.helm import SYSTEM, install_chart, uninstall_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import GATE_LABEL, gates_of, pod
 
-SYSTEM = "berth-system"
 GATE = "berth.dev/dra"
 GATED: dict[str, Any] = {"mode": "gated", "operator": {"deploy": False}}
 ANSWERS_WITHIN = 15

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.chart.conftest import GATE, SYSTEM
+from tests.integration.chart.conftest import GATE
+from tests.support.helm import SYSTEM
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
 from tests.support.manifests import GATE_LABEL, claim, device_request, gates_of, pod, template

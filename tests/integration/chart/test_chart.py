@@ -10,13 +10,8 @@ import pytest
 
 from berth.localcluster import LocalCluster
 from berth.localcluster.helm import HelmError, run_helm
-from tests.integration.chart.conftest import GATE, GATED, SYSTEM, everything, until_gated
-from tests.support.helm import (
-    install_chart,
-    render_chart,
-    uninstall_chart,
-    upgrade_chart,
-)
+from tests.integration.chart.conftest import GATE, GATED, everything, until_gated
+from tests.support.helm import SYSTEM, install_chart, render_chart, uninstall_chart, upgrade_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json, Resource
 from tests.support.manifests import GPU_CLASS, device_request, gates_of, is_running, pod, template

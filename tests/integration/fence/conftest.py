@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart
-from tests.support.kube import Kube
+from tests.support.helm import SYSTEM, chart_account, install_chart
+from tests.support.kube import Kube, emptied_namespace
 from tests.support.manifests import GATE_LABEL, GPU_CLASS
 from tests.support.operators import OperatorProcess
 
-SYSTEM = "berth-system"
 FENCE: dict[str, Any] = {"drivers": [GPU_CLASS]}
 FENCED: dict[str, Any] = {
     "mode": "fenced",
@@ -29,13 +27,6 @@ FENCED: dict[str, Any] = {
     "operator": {"deploy": False},
     "defaultPolicy": {"deviceClasses": [GPU_CLASS]},
 }
-
-
-async def operator_access(kubeconfig: Path, folder: Path) -> Path:
-    """Return a kubeconfig of the chart's ServiceAccount."""
-    async with Kube.from_kubeconfig(kubeconfig) as kube:
-        token = await kube.token(SYSTEM, "berth", seconds=7200)
-        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +43,11 @@ def operator(
     fenced_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorProcess]:
     folder = tmp_path_factory.mktemp("fence")
-    access = asyncio.run(operator_access(fenced_cluster.kubeconfig, folder))
-    running = OperatorProcess.start(
+    access = asyncio.run(chart_account(fenced_cluster.kubeconfig, folder))
+    with OperatorProcess.running(
         access, folder / "operator.log", settings={"BERTH_MODE": "fenced"}, within=60
-    )
-    yield running
-    # An operator that ended before its time has failed the test, whatever else passed.
-    assert running.process.poll() is None, running.log_path.read_text()[-3000:]
-    assert running.stop() == 0
+    ) as running:
+        yield running
 
 
 @pytest.fixture
@@ -71,15 +59,5 @@ async def kube(fenced_cluster: LocalCluster) -> AsyncIterator[Kube]:
 @pytest.fixture
 async def opted_in(kube: Kube) -> AsyncIterator[str]:
     """A namespace whose claims of the GPU class are Berth's, emptied afterwards."""
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"generateName": "test-", "labels": GATE_LABEL},
-    }
-    name = (await kube.create(manifest))["metadata"]["name"]
-    yield name
-    await kube.delete_all("pods", name)
-    await kube.wait_all("pods", lambda items: not items, name, within=60)
-    await kube.delete_all("resourceclaims", name)
-    await kube.wait_all("resourceclaims", lambda items: not items, name, within=60)
-    await kube.delete("namespaces", name)
+    async with emptied_namespace(kube, GATE_LABEL) as name:
+        yield name

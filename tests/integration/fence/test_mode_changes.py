@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.integration.fence.conftest import FENCED, SYSTEM, operator_access
+from tests.integration.fence.conftest import FENCED
 from tests.integration.fence.load import under_load
-from tests.support.helm import install_chart, uninstall_chart, upgrade_chart
+from tests.support.helm import SYSTEM, chart_account, install_chart, uninstall_chart, upgrade_chart
 from tests.support.kube import Kube
 from tests.support.manifests import (
     GATE_LABEL,
@@ -92,7 +92,7 @@ class Installation:
         await asyncio.to_thread(uninstall_chart, self._kubeconfig, SYSTEM)
 
     async def start(self, mode: str) -> None:
-        access = await operator_access(self._kubeconfig, self._folder)
+        access = await chart_account(self._kubeconfig, self._folder)
         self._operator = await asyncio.to_thread(
             OperatorProcess.start,
             access,

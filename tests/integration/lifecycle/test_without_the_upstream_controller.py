@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart
+from tests.support.helm import SYSTEM, install_chart
 from tests.support.kube import Kube
-from tests.support.lifecycle import HOLD, PATIENCE, SYSTEM, VALUES, Rig, give_rights, rig_in
+from tests.support.lifecycle import HOLD, PATIENCE, VALUES, Rig, give_rights, rig_in
 from tests.support.manifests import device_request, pod, template
 from tests.support.operators import OperatorProcess
 
@@ -40,10 +40,8 @@ def rights(alone: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def generating(rights: Path, tmp_path: Path) -> Iterator[OperatorProcess]:
-    running = OperatorProcess.start(rights, tmp_path / "operator.log", settings=SETTINGS)
-    yield running
-    assert running.process.poll() is None, running.log_path.read_text()[-3000:]
-    assert running.stop() == 0
+    with OperatorProcess.running(rights, tmp_path / "operator.log", settings=SETTINGS) as running:
+        yield running
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ import structlog
 from berth.localcluster import ClusterSpec, LocalCluster
 from tests.support import audit
 from tests.support.audit import AuditLog
+from tests.support.helm import SYSTEM
 from tests.support.kube import Kube
-from tests.support.rights import SYSTEM, Accounts, manifests_of
+from tests.support.rights import Accounts, manifests_of
 
 ALONE = frozenset({"kube-scheduler", "kube-controller-manager", "kwok"})
 

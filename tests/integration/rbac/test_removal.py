@@ -17,18 +17,10 @@ import pytest
 
 from tests.support.audit import AuditLog
 from tests.support.embedded import Embedded
-from tests.support.helm import ROOT
+from tests.support.helm import ROOT, SYSTEM
 from tests.support.kube import Kube
 from tests.support.kube_access import Json
-from tests.support.rights import (
-    MODES,
-    READS,
-    SYSTEM,
-    Accounts,
-    Right,
-    manifests_of,
-    rights_of,
-)
+from tests.support.rights import MODES, READS, Accounts, Right, manifests_of, rights_of
 from tests.support.rights_job import News, Replica, Stuck, read, write
 from tests.support.rights_page import page
 

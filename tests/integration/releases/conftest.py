@@ -6,17 +6,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster
-from tests.support.helm import install_chart
+from tests.support.helm import SYSTEM, chart_account, install_chart
 from tests.support.kube import Kube
 from tests.support.manifests import GATE_LABEL, gates_of, pod
 from tests.support.operators import OperatorProcess
 
-SYSTEM = "berth-system"
 GATE = "berth.dev/dra"
 WITHIN = 60
 
@@ -44,24 +42,15 @@ async def opted_in(kube: Kube, **labels: str) -> str:
     return str(made["metadata"]["name"])
 
 
-async def account(kubeconfig: Path, folder: Path) -> Path:
-    """Return a kubeconfig of the chart's ServiceAccount."""
-    async with Kube.from_kubeconfig(kubeconfig) as kube:
-        token = await kube.token(SYSTEM, "berth", seconds=7200)
-        return kube.write_kubeconfig(folder / "operator.kubeconfig", token=token)
-
-
 @pytest.fixture(scope="module")
 def release_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     with LocalCluster.start(ClusterSpec(name=f"release-{os.getpid()}", nodes=2)) as cluster:
         values = {"mode": "gated", "operator": {"deploy": False}}
         install_chart(cluster.kubeconfig, SYSTEM, values)
         folder = tmp_path_factory.mktemp("release")
-        kubeconfig = asyncio.run(account(cluster.kubeconfig, folder))
-        running = OperatorProcess.start(kubeconfig, folder / "operator.log", within=WITHIN)
-        yield cluster
-        assert running.process.poll() is None, running.log_path.read_text()[-3000:]
-        assert running.stop() == 0
+        kubeconfig = asyncio.run(chart_account(cluster.kubeconfig, folder))
+        with OperatorProcess.running(kubeconfig, folder / "operator.log", within=WITHIN):
+            yield cluster
 
 
 @pytest.fixture

@@ -16,15 +16,8 @@ import pytest
 from berth.cli.cluster_source import from_cluster
 from berth.localcluster import ClusterSpec, LocalCluster
 from berth.localcluster.spec import default_release
-from tests.integration.releases.conftest import (
-    GATE,
-    SYSTEM,
-    WITHIN,
-    account,
-    opted_in,
-    until_gated,
-)
-from tests.support.helm import install_chart
+from tests.integration.releases.conftest import GATE, WITHIN, opted_in, until_gated
+from tests.support.helm import SYSTEM, chart_account, install_chart
 from tests.support.kube import Kube
 from tests.support.kube_access import Json, Resource
 from tests.support.manifests import (
@@ -80,7 +73,7 @@ async def test_a_pod_is_let_go_and_pinned_where_v1_is_not_served(
     )
     with await asyncio.to_thread(LocalCluster.start, spec) as cluster:
         await asyncio.to_thread(install_chart, cluster.kubeconfig, SYSTEM, VALUES)
-        kubeconfig = await account(cluster.kubeconfig, tmp_path)
+        kubeconfig = await chart_account(cluster.kubeconfig, tmp_path)
         log = tmp_path / "operator.log"
         running = await asyncio.to_thread(
             OperatorProcess.start,
@@ -157,7 +150,7 @@ async def test_taint_rules_are_honoured_where_they_are_switched_on(tmp_path: Pat
     with await asyncio.to_thread(LocalCluster.start, spec) as cluster:
         values = {"mode": "gated", "operator": {"deploy": False}}
         await asyncio.to_thread(install_chart, cluster.kubeconfig, SYSTEM, values)
-        kubeconfig = await account(cluster.kubeconfig, tmp_path)
+        kubeconfig = await chart_account(cluster.kubeconfig, tmp_path)
         running = await asyncio.to_thread(
             OperatorProcess.start, kubeconfig, tmp_path / "operator.log", within=WITHIN
         )

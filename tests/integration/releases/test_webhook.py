@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 
 from berth.localcluster import ClusterSpec, LocalCluster, install, webhook
-from tests.integration.releases.conftest import (
-    GATE,
-    SYSTEM,
-    WITHIN,
-    account,
-    opted_in,
-    until_gated,
-)
-from tests.support.helm import install_chart
+from tests.integration.releases.conftest import GATE, WITHIN, opted_in, until_gated
+from tests.support.helm import SYSTEM, chart_account, install_chart
 from tests.support.kube import Kube, KubeError
 from tests.support.manifests import claim, device_request, gates_of, is_running, pod
 from tests.support.operators import OperatorProcess
@@ -41,7 +34,7 @@ async def test_the_operator_gates_pods_and_only_they_depend_on_it(tmp_path: Path
         await asyncio.to_thread(install_chart, cluster.kubeconfig, SYSTEM, values)
         manifest = install.installed_manifest(cluster.kubeconfig)
         settings = webhook.save(manifest, tmp_path, port)
-        kubeconfig = await account(cluster.kubeconfig, tmp_path)
+        kubeconfig = await chart_account(cluster.kubeconfig, tmp_path)
         running = await asyncio.to_thread(
             OperatorProcess.start,
             kubeconfig,
