@@ -103,6 +103,8 @@ async def test_a_waiting_pod_takes_the_second_claim_of_the_name(rig: Rig) -> Non
     await rig.let_berth("p")
     await rig.event("p", "ClaimAllocationFailed")
     await rig.kube.delete("resourceclaims", "c", rig.namespace)
+    # It has a finalizer from the beginning, which Kubernetes takes off first.
+    await rig.kube.wait_gone("resourceclaims", "c", rig.namespace)
     new = await rig.claim("c", count=2)
     running = await rig.running("p")
     made = await rig.kube.get("resourceclaims", "c", rig.namespace)

@@ -34,6 +34,8 @@ async def test_a_tainted_device_is_given_up_and_another_one_taken(rig: Rig) -> N
     rule = f"{rig.namespace}-broken"
     await taint(rig, rule, "NoSchedule")
     try:
+        # What Berth knows of rules cannot be seen from outside; it hears of one within moments.
+        await rig.at_rest("resourceclaims", "c")
         await rig.let_berth("p")
         running = await rig.running("p")
         assert running["spec"]["nodeName"] == first
